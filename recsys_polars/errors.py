@@ -1,4 +1,4 @@
-"""Every error that this package raises on purpose. Each one prints as a single clear message and ends a command with code 2."""
+"""Every error that this package raises on purpose: each prints as one clear message and ends a command with code 2."""
 
 
 class RecsysError(Exception):

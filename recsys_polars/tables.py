@@ -4,13 +4,17 @@ Row numbers of users and items are never stored: they are the position in the so
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dataframely as dy
+import numpy as np
 import polars as pl
 
 from recsys_polars.errors import TableError
 
 EventTime = pl.Datetime("us", "UTC")
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+"""Rows of float32, in memory or memory-mapped."""
 PARTS = ("train", "valid", "test")
 CUTS = ("valid", "test")
 """The two cuts, by the part that begins there. A table `before` a cut knows nothing of what came at or after it."""
@@ -110,6 +114,22 @@ class Predictions(dy.Schema):
     rank = dy.UInt32(nullable=False, primary_key=True, min=1)
     item_id = dy.String(nullable=False, min_length=1)
     score = dy.Float32(nullable=False)
+
+
+def features_table(before: str) -> str:
+    """Return the name of the `ItemFeatures` table that serves a cut."""
+    return "item_features" if before == "test" else f"item_features_{before}"
+
+
+def vector_columns(schema: Mapping[str, pl.DataType]) -> list[str]:
+    """Return the names of the vector columns, in their order."""
+    return [name for name, dtype in schema.items() if isinstance(dtype, pl.Array)]
+
+
+def as_matrix(vectors: pl.Series) -> Vectors:
+    """Return an Array(Float32, d) column as a matrix of shape (n_rows, d)."""
+    width = vectors.dtype.shape[0] if isinstance(vectors.dtype, pl.Array) else 0
+    return vectors.to_numpy().reshape(len(vectors), width)
 
 
 def check(table: type[dy.Schema], frame: pl.DataFrame, *, name: str) -> pl.DataFrame:

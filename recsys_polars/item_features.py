@@ -1,0 +1,42 @@
+"""What a model may know of each item before a cut: the notebook's meta features and the item's vectors."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from recsys_polars.relational import run_sql
+from recsys_polars.tables import ItemFeatures, Items, Vectors, vector_columns
+from recsys_polars.vectors.numeric import numeric_vectors
+from recsys_polars.vectors.tfidf import tfidf_vectors
+
+
+def build_item_features(
+    items: pl.DataFrame, history: pl.LazyFrame, *, item_features: Sequence[str] = (), text: str = "tfidf"
+) -> pl.DataFrame:
+    """Build the item table, with everything fitted on the items of `history` alone.
+
+    Args:
+        items: `Items` sorted by item_id, with vector columns and item features; one row per item of the catalogue.
+        history: one row per (user_id, item_id) known before the cut.
+        item_features: further columns of `items` to keep: numbers join the `numeric` block, text is categorical.
+        text: `tfidf` or `none`.
+
+    Returns:
+        `ItemFeatures` sorted by item_id, then the item features, then one Array(Float32, d) column a vector block:
+        `tfidf`, the blocks of `items` in their order, `numeric`.
+    """
+    known_items = history.select("item_id").unique()
+    table = run_sql("item_table", items=items.lazy().select(Items.column_names()), known_items=known_items).collect()
+    given = items.select("item_id", *item_features)
+    table = table.sort("item_id").select(ItemFeatures.column_names()).join(given, on="item_id", maintain_order="left")
+    known = items["item_id"].is_in(known_items.collect()["item_id"].implode())
+    numbers = [name for name in item_features if table.schema[name].is_numeric()]
+    blocks = {name: items[name] for name in vector_columns(items.schema)}
+    if text == "tfidf":
+        blocks = {"tfidf": _array("tfidf", tfidf_vectors(items, known)), **blocks}
+    blocks["numeric"] = _array("numeric", numeric_vectors(table, known, item_features=numbers))
+    return table.with_columns(series.alias(name) for name, series in blocks.items())
+
+
+def _array(name: str, vectors: Vectors) -> pl.Series:
+    return pl.Series(name, vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))

@@ -1,0 +1,83 @@
+"""Small stacks of linear layers with ReLU between them: in float32 with a bound, and canonically."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+
+from recsys_polars.errors import ArtefactError
+from recsys_polars.ranking.canonical import linear_in_order
+from recsys_polars.ranking.protocol import FloatArray
+from recsys_polars.ranking.rounding import linear_error
+
+Weights: TypeAlias = Sequence[tuple[torch.Tensor | FloatArray, torch.Tensor | FloatArray]]
+"""`(weight (d_out, d_in), bias (d_out,))` per layer, as `torch.nn.Linear` keeps them."""
+
+
+class Layer(NamedTuple):
+    """One linear layer, float32."""
+
+    weight: torch.Tensor
+    """`(d_out, d_in)`."""
+    bias: torch.Tensor
+    """`(d_out,)`."""
+
+
+def as_layers(weights: Weights, *, d_in: int, name: str, device: torch.device) -> list[Layer]:
+    """Layers on `device`.
+
+    Raises:
+        ArtefactError: a shape that doesn't fit the layer before it.
+    """
+    layers = []
+    for number, (raw_weight, raw_bias) in enumerate(weights, start=1):
+        weight, bias = to_float32(raw_weight, device), to_float32(raw_bias, device)
+        if weight.ndim != 2 or weight.shape[1] != d_in or bias.shape != weight.shape[:1]:
+            raise ArtefactError(
+                f"{name}: layer {number}: expected a weight (d_out, {d_in}) and a bias (d_out,), "
+                f"found {tuple(weight.shape)} and {tuple(bias.shape)}"
+            )
+        layers.append(Layer(weight, bias))
+        d_in = len(weight)
+    return layers
+
+
+def to_float32(values: torch.Tensor | FloatArray, device: torch.device) -> torch.Tensor:
+    """A contiguous float32 tensor on `device`, free of the autograd graph and of the array's memory map."""
+    if isinstance(values, np.ndarray):
+        values = torch.from_numpy(np.array(values, dtype=np.float32))
+    return values.detach().to(device=device, dtype=torch.float32).contiguous()
+
+
+def forward_with_error(layers: Sequence[Layer], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The stack in float32, no ReLU after the last layer, and an elementwise bound on its error (float64), both `(rows, d)`."""
+    error = torch.zeros_like(x, dtype=torch.float64)
+    for number, (weight, bias) in enumerate(layers, start=1):
+        error = linear_error(x.double().abs(), error, weight, bias)
+        x = torch.addmm(bias, x, weight.t())
+        if number < len(layers):
+            x.relu_()
+    return x, error
+
+
+def forward_in_order(layers: Sequence[Layer], x: torch.Tensor) -> torch.Tensor:
+    """The stack canonically: float64 `(rows, d_in)` -> `(rows, d_out)`, no ReLU after the last layer."""
+    for number, (weight, bias) in enumerate(layers, start=1):
+        x = linear_in_order(x, weight.double(), bias.double())
+        if number < len(layers):
+            x.clamp_min_(0.0)
+    return x
+
+
+class Scratch:
+    """One float32 buffer that grows on demand: fresh buffers of a tile's size cost a page fault per 4 kB."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._buffer = torch.empty(0, device=device)
+
+    def take(self, rows: int, columns: int) -> torch.Tensor:
+        """An uninitialised `(rows, columns)` tensor that overwrites the one taken before."""
+        if self._buffer.numel() < rows * columns:
+            self._buffer = self._buffer.new_empty(rows * columns)
+        return self._buffer[: rows * columns].view(rows, columns)

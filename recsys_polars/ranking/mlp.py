@@ -1,0 +1,140 @@
+"""Matching MLPs: a network on the concatenation [user vector; item vector], ending in one logit."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from recsys_polars.errors import ArtefactError
+from recsys_polars.ranking.canonical import RowCache, in_chunks, linear_in_order
+from recsys_polars.ranking.layers import Layer, Scratch, Weights, as_layers, forward_in_order, to_float32
+from recsys_polars.ranking.protocol import FloatArray, IntArray, ItemRows, UserBlock
+from recsys_polars.ranking.rounding import ROUNDOFF, SLACK, as_bound, linear_error
+
+_ROWS_AT_ONCE = 8192
+
+
+class MlpScorer:
+    """score(u, i) = the logit of a ReLU network on [U_u; V_i], without dropout and without sigmoid.
+
+    The first layer splits: W1 [u; v] + b1 = W_u u + (W_v v + b1). Its item half is computed once, its user half once a block;
+    what remains per pair is relu(A_u + B_i) and the other layers. Canonical order: A from column 0 on, B from b1 on, A + B, ReLU,
+    and then each layer from its bias on.
+
+    Args:
+        user_vectors: U, float32 `(n_users, d_u)`; may be a memory map, read block by block. d_u = 0 is a user-invariant model.
+        item_vectors: V, float32 `(n_items, d_v)`; may be a memory map.
+        layers: two layers or more, the first d_u + d_v wide, the last with one output.
+        name: how errors call the model.
+        device: where the scores are computed.
+        scratch_pairs: pairs whose hidden activations are held at a time; by default what a CPU's cache, or a GPU, likes.
+        cache_bytes: memory for canonical item halves that are kept.
+
+    Raises:
+        ArtefactError: shapes that don't fit together.
+    """
+
+    block_users = 256
+
+    def __init__(
+        self,
+        user_vectors: FloatArray,
+        item_vectors: FloatArray,
+        layers: Weights,
+        *,
+        name: str = "mlp",
+        device: torch.device | str = "cpu",
+        scratch_pairs: int | None = None,
+        cache_bytes: int = 64 << 20,
+    ) -> None:
+        self.name, self.device = name, torch.device(device)
+        self.n_users, self.n_items = len(user_vectors), len(item_vectors)
+        self._U, self._V = user_vectors, item_vectors
+        d_u = user_vectors.shape[1]
+        self.user_invariant = d_u == 0
+        first, *self._tail = as_layers(layers, d_in=d_u + item_vectors.shape[1], name=name, device=self.device)
+        if not self._tail or len(self._tail[-1].bias) != 1:
+            raise ArtefactError(f"{name}: expected two layers or more, the last with one output, found {len(layers)}")
+        self._user_weight = first.weight[:, :d_u].contiguous()
+        self._item_layer = Layer(first.weight[:, d_u:].contiguous(), first.bias)
+        width = len(first.bias)
+        self.user_bytes = 32 * (d_u + sum(len(layer.bias) for layer in (first, *self._tail)))
+        self._scratch_pairs = scratch_pairs or (4096 if self.device.type == "cpu" else 1 << 18)
+        self._hidden = [Scratch(self.device) for _ in (first, *self._tail)]
+        self._scores = Scratch(self.device)
+        self._embed_items(width)
+        self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
+
+    def block(self, users: IntArray) -> UserBlock:
+        """See `Scorer.block`. The bound costs as much as one item per user."""
+        vectors = to_float32(self._U[users], self.device)
+        halves = vectors @ self._user_weight.t()
+        return UserBlock(lambda items: self._score(halves, items), as_bound(self._error(vectors, halves)))
+
+    def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
+        """See `Scorer.exact`."""
+        return in_chunks(self._exact_pairs, users, items)
+
+    def _embed_items(self, width: int) -> None:
+        weight, bias = self._item_layer
+        self._halves = torch.empty(self.n_items, width, device=self.device)
+        self._largest_half = torch.full((width,), -torch.inf, dtype=torch.float64, device=self.device)
+        self._half_error = torch.zeros(width, dtype=torch.float64, device=self.device)
+        for start in range(0, self.n_items, _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            vectors = to_float32(self._V[part], self.device)
+            halves = torch.addmm(bias, vectors, weight.t(), out=self._halves[part])
+            error = linear_error(vectors.double().abs(), torch.zeros_like(vectors, dtype=torch.float64), weight, bias)
+            self._largest_half = torch.maximum(self._largest_half, halves.double().amax(0))
+            self._half_error = torch.maximum(self._half_error, error.amax(0))
+
+    def _error(self, vectors: torch.Tensor, halves: torch.Tensor) -> torch.Tensor:
+        """Bound on the logit's error over all items, float64 `(block,)`.
+
+        Each hidden unit of a user lies in [0, high], high from the largest item half and the positive weights (interval
+        arithmetic); ReLU never enlarges an error.
+        """
+        magnitude = vectors.double().abs()
+        high = (halves.double() + self._largest_half).clamp_min(0.0) * (1 + 2 * ROUNDOFF)
+        error = linear_error(magnitude, torch.zeros_like(magnitude), self._user_weight, None)
+        error = (error + self._half_error + ROUNDOFF * high) * SLACK
+        for weight, bias in self._tail:
+            after = linear_error(high, error, weight, bias)
+            high = (high @ weight.double().clamp_min(0.0).t() + bias.double()).clamp_min(0.0) + after
+            error = after
+        return error[:, 0]
+
+    def _score(self, user_halves: torch.Tensor, items: ItemRows) -> torch.Tensor:
+        item_halves = self._halves[items]
+        scores = self._scores.take(len(user_halves), len(item_halves))
+        n_items = max(1, min(len(item_halves), self._scratch_pairs))
+        n_users = max(1, self._scratch_pairs // n_items)
+        # Items outside, users inside: a tile of item halves stays in the cache while every user passes over it.
+        for i in range(0, len(item_halves), n_items):
+            for u in range(0, len(user_halves), n_users):
+                target = scores[u : u + n_users, i : i + n_items]
+                target.copy_(
+                    self._logits(user_halves[u : u + n_users], item_halves[i : i + n_items]).view(target.shape)
+                )
+        return scores
+
+    def _logits(self, user_halves: torch.Tensor, item_halves: torch.Tensor) -> torch.Tensor:
+        """Logits of users x items, `(users * items, 1)`, in a scratch buffer."""
+        n_users, n_items, width = len(user_halves), len(item_halves), item_halves.shape[1]
+        x = self._hidden[0].take(n_users * n_items, width)
+        torch.add(item_halves, user_halves[:, None, :], out=x.view(n_users, n_items, width))
+        for (weight, bias), scratch in zip(self._tail, self._hidden[1:], strict=True):
+            x = torch.addmm(bias, x.relu_(), weight.t(), out=scratch.take(len(x), len(bias)))
+        return x
+
+    def _exact_items(self, items: IntArray) -> torch.Tensor:
+        return forward_in_order([self._item_layer], to_float32(self._V[items], self.device).double())
+
+    def _exact_pairs(self, users: IntArray, items: IntArray) -> torch.Tensor:
+        user_rows, user_at = np.unique(users, return_inverse=True)
+        item_rows, item_at = np.unique(items, return_inverse=True)
+        vectors = to_float32(self._U[user_rows], self.device).double()
+        user_halves = linear_in_order(vectors, self._user_weight.double())
+        item_halves = self._cache.rows(item_rows)
+        u_at, i_at = (torch.from_numpy(at).to(self.device) for at in (user_at, item_at))
+        hidden = (user_halves[u_at] + item_halves[i_at]).clamp_min_(0.0)
+        return forward_in_order(self._tail, hidden)[:, 0]

@@ -1,0 +1,80 @@
+"""What a scorer gives the ranking loop, and what the loop yields."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+ItemRows: TypeAlias = slice | torch.Tensor
+"""Rows of the item tensor: a slice of consecutive rows, or int64 row numbers on the scorer's device."""
+
+
+class UserBlock(NamedTuple):
+    """A block of users, ready to be scored against any items; `score` and `bound` live on the scorer's device."""
+
+    score: Callable[[ItemRows], torch.Tensor]
+    """Items -> fast scores, float32 `(block, n)`. The caller may overwrite them; they last until the next call."""
+    bound: torch.Tensor
+    """float32 `(block,)`: no fast score of the user is further than this from its canonical score."""
+
+
+class Scorer(Protocol):
+    """A model that can score any user row against any item row.
+
+    Rows are dense numbers: positions in the sorted unique ids, so that ascending row = ascending id.
+    The canonical score of a pair is `exact`; `block` is the fast way to something close to it, with a proven bound.
+    A scorer owns scratch buffers: one ranking at a time.
+    """
+
+    name: str
+    n_users: int
+    n_items: int
+    user_invariant: bool
+    """Every user gets the same scores, so the items are ranked once."""
+    device: torch.device
+    user_bytes: int
+    """Memory that one user of a block takes, apart from its scores."""
+    block_users: int
+    """The block size that is fastest where memory allows it."""
+
+    def block(self, users: IntArray) -> UserBlock:
+        """Do the users' share of the work, once a block. `users`: user rows `(block,)`, repeats allowed."""
+        ...
+
+    def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
+        """Canonical float64 scores `(m,)` of the pairs `(users[j], items[j])`.
+
+        One fixed order of operations: the same bits for a pair whatever the batch, the thread count and the device.
+        Memory beyond the result doesn't grow with m.
+        """
+        ...
+
+
+class SparseRows(NamedTuple):
+    """One list of item rows per user row: those of user `u` are `indices[indptr[u]:indptr[u + 1]]`, in any order."""
+
+    indptr: IntArray
+    indices: IntArray
+
+
+class TopK(NamedTuple):
+    """The lists of one block of users, flat, in the order in which the users were given, then by rank.
+
+    A user with fewer than k items left has a shorter list, or none.
+    """
+
+    start: int
+    """The block ranks `users[start:stop]`: what a progress bar or a resumed run counts by."""
+    stop: int
+    users: npt.NDArray[np.int64]
+    """User rows `(m,)`."""
+    items: npt.NDArray[np.int64]
+    """Item rows `(m,)`."""
+    scores: npt.NDArray[np.float32]
+    """Canonical scores, rounded to float32 `(m,)`."""
+    ranks: npt.NDArray[np.uint32]
+    """From 1 `(m,)`."""

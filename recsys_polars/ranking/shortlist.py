@@ -1,0 +1,116 @@
+"""The running shortlist of a block of users: every item that could still be among their k best."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from recsys_polars.ranking.items import ItemAxis
+from recsys_polars.ranking.order import stored_scores, top_of_each
+from recsys_polars.ranking.protocol import IntArray, Scorer
+from recsys_polars.ranking.rounding import floor_below
+
+_GROUP = 64  # items whose scores are looked at through their maximum
+
+
+class Shortlist:
+    """Fed with tiles of fast scores, gives the exact top k.
+
+    Each user has a floor: the fast score below which an item can't be among the k best. It follows from the k-th best fast score so
+    far, less twice the error bound. To find both cheaply, items are taken in groups: the k-th best group maximum is a lower bound of
+    the k-th best score, and only groups whose maximum reaches the floor are opened.
+    When more than `capacity` pairs are pending (thousands of equal scores, say), they are settled: scored exactly, all but the k best
+    of each user dropped, and the floor raised to the k-th. So memory stays bounded, and the result exact.
+
+    Args:
+        scorer: gives the canonical scores.
+        users: the block's user rows.
+        bound: float32 `(block,)`, on the scorer's device: how far a fast score may be from the canonical one.
+        axis: what the columns of the tiles stand for.
+        k: length of a list.
+        capacity: pairs that may be pending.
+    """
+
+    def __init__(
+        self, scorer: Scorer, users: IntArray, bound: torch.Tensor, axis: ItemAxis, *, k: int, capacity: int
+    ) -> None:
+        self._scorer, self._users, self._axis, self._k, self._capacity = scorer, users, axis, k, capacity
+        self._bound = bound
+        self._best = bound.new_full((len(users), k), -torch.inf)
+        self._floor = bound.new_full((len(users),), -torch.inf)
+        self._pending: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._n_pending = 0
+        self._places = self._positions = np.empty(0, dtype=np.int64)
+        self._scores = np.empty(0, dtype=np.float32)
+
+    def offer(self, scores: torch.Tensor, start: int) -> None:
+        """Take in a tile: fast scores `(block, n)` of the positions from `start` on; -inf is no item."""
+        group = _group_size(scores.shape[1], self._k)
+        peaks = _group_maxima(scores, group)
+        self._best = torch.topk(torch.cat([self._best, peaks], dim=1), self._k, sorted=True).values
+        self._floor = torch.maximum(self._floor, floor_below(self._best[:, -1], 2 * self._bound))
+        hits = ((peaks >= self._floor[:, None]) & (peaks > -torch.inf)).nonzero()
+        for part in hits.split(max(1, self._capacity // group)):
+            self._open(part, group, scores, start)
+            if self._n_pending > self._capacity:
+                self._settle()
+
+    def top(self) -> tuple[IntArray, IntArray, npt.NDArray[np.float32], IntArray]:
+        """(place in the block, position, stored score, rank) of the lists so far, by place and rank."""
+        self._settle()
+        chosen, ranks = top_of_each(self._places, self._positions, self._scores, self._k)
+        return self._places[chosen], self._positions[chosen], self._scores[chosen], ranks
+
+    def _open(self, hits: torch.Tensor, group: int, scores: torch.Tensor, start: int) -> None:
+        """Take the pairs of these groups, (place, group number) `(m, 2)`, that reach the floor."""
+        columns = hits[:, 1:] * group + torch.arange(group, device=hits.device)
+        places = hits[:, :1].expand_as(columns)
+        inside = columns < scores.shape[1]
+        values = scores[places, columns.clamp_max(scores.shape[1] - 1)]
+        keep = inside & (values >= self._floor[places]) & (values > -torch.inf)
+        self._pending.append((places[keep], columns[keep] + start, values[keep]))
+        self._n_pending += len(self._pending[-1][0])
+
+    def _settle(self) -> None:
+        """Score what is pending exactly, and keep the k best of each user."""
+        if not self._n_pending:
+            return
+        places, positions, values = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+        alive = values >= self._floor[places]
+        new_places, new_positions = (pairs[alive].cpu().numpy() for pairs in (places, positions))
+        self._pending, self._n_pending = [], 0
+        order = np.argsort(new_places, kind="stable")
+        new_places, new_positions = new_places[order], new_positions[order]
+        new_scores = stored_scores(self._scorer, self._users[new_places], self._axis.items(new_positions))
+        self._places = np.concatenate([self._places, new_places])
+        self._positions = np.concatenate([self._positions, new_positions])
+        self._scores = np.concatenate([self._scores, new_scores])
+        self._drop_all_but_the_best()
+
+    def _drop_all_but_the_best(self) -> None:
+        chosen, ranks = top_of_each(self._places, self._positions, self._scores, self._k)
+        self._places, self._positions = self._places[chosen], self._positions[chosen]
+        self._scores = self._scores[chosen]
+        last = ranks == self._k
+        reached = torch.full_like(self._floor, -torch.inf)
+        full = torch.from_numpy(self._places[last]).to(reached.device)
+        reached[full] = torch.from_numpy(self._scores[last]).to(reached.device)
+        self._floor = torch.maximum(self._floor, floor_below(reached, self._bound))
+
+
+def _group_size(n: int, k: int) -> int:
+    """A power of two that leaves 4 k groups or more where a tile has as many items; 1 for small tiles."""
+    group = _GROUP
+    while group > 1 and n < 4 * k * group:
+        group //= 2
+    return group
+
+
+def _group_maxima(scores: torch.Tensor, group: int) -> torch.Tensor:
+    """Maxima of every `group` columns, `(block, ceil(n / group))`; the last group may be smaller."""
+    if group == 1:
+        return scores
+    whole = scores.shape[1] // group * group
+    maxima = scores[:, :whole].unflatten(1, (-1, group)).amax(2)
+    if whole == scores.shape[1]:
+        return maxima
+    return torch.cat([maxima, scores[:, whole:].amax(1, keepdim=True)], dim=1)

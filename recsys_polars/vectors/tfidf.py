@@ -1,0 +1,43 @@
+"""The `tfidf` block: title and description as TF-IDF, reduced to a few dimensions."""
+
+import numpy as np
+import polars as pl
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
+
+from recsys_polars.tables import Vectors
+
+TEXT_DIMENSIONS = 100
+MAX_TERMS = 50_000
+
+
+def tfidf_vectors(items: pl.DataFrame, known: pl.Series, *, dimensions: int = TEXT_DIMENSIONS) -> Vectors:
+    """Turn the text of each item into a vector, fitted on the known items alone.
+
+    Args:
+        items: `Items`, one row per item.
+        known: Boolean, one value a row of `items`: the item had an interaction before the cut.
+        dimensions: width of the result.
+
+    Returns:
+        Shape (n_items, dimensions). Items without text, or without a known word, are zeros; so is every dimension that
+        the known texts can't fill (fewer texts or words than dimensions).
+    """
+    texts = items.select(pl.concat_str("title", "description", separator=" ", ignore_nulls=True)).to_series()
+    vectors = np.zeros((items.height, dimensions), dtype=np.float32)
+    fitted_on = texts.filter(known & (texts.str.strip_chars() != ""))
+    # A word of one text alone says nothing of any other; with few texts there is no choice.
+    words = TfidfVectorizer(
+        sublinear_tf=True, min_df=2 if len(fitted_on) > dimensions else 1, max_features=MAX_TERMS, dtype=np.float32
+    )
+    try:
+        terms = words.fit_transform(fitted_on.to_list())
+    except ValueError:  # scikit-learn found no word: no known item has a text, or all are signs and single letters
+        return vectors
+    # Its last bits depend on the number of threads; a store must not.
+    with threadpool_limits(limits=1):
+        reduction = TruncatedSVD(min(dimensions, *terms.shape), random_state=0).fit(terms)
+        reduced = reduction.transform(words.transform(texts.to_list()))
+    vectors[:, : reduced.shape[1]] = reduced
+    return vectors
