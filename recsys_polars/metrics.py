@@ -1,8 +1,8 @@
 """Predictions and truth -> figures, one row per truth user; then means over users, with intervals.
 
     users = add_list_figures(per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=n)
-    summarise(users, n_items=n_items, seed=seed)             # one model
-    compare(users_a, users_b, n_items=n_items, seed=seed)    # model A minus model B
+    summarise(users, n_items=n_items, seed=seed)           # one model
+    compare(users_a, users_b, n_items=n_items, seed=seed)  # model A minus model B
 
 Others divide otherwise: AP by |rel| (RecTools, trec_eval), NDCG by an ideal over k (RecTools), precision by the list's
 length and recall by min(|rel|, k) (LensKit).
@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 ACCURACY = ("precision", "recall", "ap", "ndcg", "hit_rate", "mrr")
 MEANS = (*ACCURACY, "novelty")
 """The figures that are means over users. Coverage, the one that is not, comes last in a summary."""
+LEVEL = 0.95
 
 
 def per_user(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> pl.DataFrame:
@@ -43,17 +44,16 @@ def per_user(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> pl.Da
         TableError: an empty truth, a repeated pair in either table, or a user's ranks other than 1, 2, .. n.
     """
     _check(predictions, truth, k=k)
+    ideal_dcg = pl.lit(pl.Series(np.cumsum(1 / np.log2(np.arange(2, min(k, truth.height) + 2)))))
     users = truth.group_by("user_id").agg(n_relevant=pl.len()).sort("user_id")
     return (
         users.join(_hit_sums(predictions, truth, k=k), on="user_id", how="left", maintain_order="left")
-        .with_columns(pl.col("n_hits", "ap_sum", "dcg", "mrr").fill_null(0))
-        .with_columns(n_ideal=pl.col("n_relevant").clip(upper_bound=k))
-        .join(_ideal_dcg(min(k, truth.height)), on="n_ideal", how="left", maintain_order="left")
+        .with_columns(pl.col("n_hits", "ap_sum", "dcg", "mrr").fill_null(0), n_ideal=pl.col("n_relevant").clip(1, k))
         .with_columns(
             precision=pl.col("n_hits") / k,
             recall=pl.col("n_hits") / pl.col("n_relevant"),
             ap=pl.col("ap_sum") / pl.col("n_ideal"),
-            ndcg=pl.col("dcg") / pl.col("ideal_dcg"),
+            ndcg=pl.col("dcg") / ideal_dcg.gather(pl.col("n_ideal") - 1),
             hit_rate=(pl.col("n_hits") > 0).cast(pl.Float64),
         )
         .select("user_id", "n_relevant", "n_hits", *ACCURACY)
@@ -76,8 +76,8 @@ def add_list_figures(
         n_train_users: users with a positive before the cut.
 
     Returns:
-        `users` in their order and, of the shown items: novelty (Float64, null without a list), n_shown, n_first (shown
-        to no earlier user: they add up to the distinct items shown), n_only (shown to no other user), UInt32.
+        `users` in their order and, of the shown items: novelty (Float64, null without a list), n_first (shown to no
+        earlier user: they add up to the distinct items shown) and n_only (shown to no other user), UInt32.
 
     Raises:
         TableError: an item with more positives than there are train users.
@@ -93,19 +93,16 @@ def add_list_figures(
         .group_by("user_id", maintain_order=True)
         .agg(
             novelty=(1 / share).log(2).mean(),
-            n_shown=pl.len(),
             n_first=(pl.col("first_user") == pl.col("user_id")).sum(),
             n_only=(pl.col("n_lists") == 1).sum(),
         )
     )
     joined = users.join(lists, on="user_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("n_shown", "n_first", "n_only").fill_null(0))
+    return joined.with_columns(pl.col("n_first", "n_only").fill_null(0))
 
 
-def summarise(
-    users: pl.DataFrame, *, n_items: int, seed: int, n_resamples: int = 1000, level: float = 0.95
-) -> pl.DataFrame:
-    """Each figure over all users with its interval: metric, value, low, high; `MEANS` in order, then coverage.
+def summarise(users: pl.DataFrame, *, n_items: int, seed: int, n_resamples: int = 1000) -> pl.DataFrame:
+    """Each figure over all users with its 95 % interval: metric, value, low, high; `MEANS` in order, then coverage.
 
     A mean (over the users who have the figure: novelty needs a list) has a percentile bootstrap interval over users.
     coverage = distinct items shown / n_items: it grows with the number of users. Its interval: see `_coverage`.
@@ -115,25 +112,18 @@ def summarise(
         n_items: size of the catalogue.
         seed: of the resampling; the same seed gives the same bytes.
         n_resamples: how often the users are drawn again.
-        level: share of the resampled means inside the interval.
 
     Raises:
         TableError: fewer items in the catalogue than the lists show.
     """
     values = users.select(MEANS).to_numpy()
-    intervals = percentile_interval(resample_means(values, seed=seed, n_resamples=n_resamples), level=level)
-    coverage = _coverage(_shown_counts(users, n_items), n_items=n_items, level=level)
-    return _summary(_means(values), intervals, np.clip(coverage, 0, 1))
+    resampled = resample_means(values, seed=seed, n_resamples=n_resamples)
+    coverage = _coverage(_shown_counts(users, n_items), n_items)
+    return _summary(_means(values), percentile_interval(resampled), np.clip(coverage, 0, 1))
 
 
 def compare(
-    users_a: pl.DataFrame,
-    users_b: pl.DataFrame,
-    *,
-    n_items: int,
-    seed: int,
-    n_resamples: int = 1000,
-    level: float = 0.95,
+    users_a: pl.DataFrame, users_b: pl.DataFrame, *, n_items: int, seed: int, n_resamples: int = 1000
 ) -> pl.DataFrame:
     """`summarise`'s table for A minus B, with paired intervals: both means of a resample are over the same users.
 
@@ -145,8 +135,7 @@ def compare(
     values = np.hstack([users_a.select(MEANS).to_numpy(), users_b.select(MEANS).to_numpy()])
     resampled = _a_minus_b(resample_means(values, seed=seed, n_resamples=n_resamples))
     shown_counts = _shown_counts(users_a, n_items) - _shown_counts(users_b, n_items)
-    coverage = _coverage(shown_counts, n_items=n_items, level=level)
-    return _summary(_a_minus_b(_means(values)), percentile_interval(resampled, level=level), coverage)
+    return _summary(_a_minus_b(_means(values)), percentile_interval(resampled), _coverage(shown_counts, n_items))
 
 
 def resample_means(values: Floats, *, seed: int, n_resamples: int = 1000) -> Floats:
@@ -162,9 +151,9 @@ def resample_means(values: Floats, *, seed: int, n_resamples: int = 1000) -> Flo
     return np.stack([_weighted_means(sums_and_counts, draw.astype(np.float64)) for draw in draws])
 
 
-def percentile_interval(resampled: Floats, *, level: float = 0.95) -> Floats:
-    """The middle `level` of each column, NaN left out: (n_resamples, n_metrics) -> (n_metrics, 2), low and high."""
-    tails = [(1 - level) / 2, (1 + level) / 2]
+def percentile_interval(resampled: Floats) -> Floats:
+    """The middle 95 % of each column, NaN left out: (n_resamples, n_metrics) -> (n_metrics, 2), low and high."""
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     known = [column[~np.isnan(column)] for column in resampled.T]
     return np.array([np.quantile(column, tails) if column.size else [np.nan, np.nan] for column in known])
 
@@ -182,8 +171,7 @@ def _check(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> None:
 def _repeats(pairs: pl.DataFrame, name: str) -> list[str]:
     repeated = pairs.group_by("user_id", "item_id").len().filter(pl.col("len") > 1).sort("user_id", "item_id")
     return [
-        f'{name}: expected each pair once, found user "{user_id}", item "{item_id}" {times} times'
-        f" (pairs that repeat: {repeated.height:,})"
+        f"{name}: expected unique pairs, found {user_id!r}, {item_id!r} {times} times (such pairs: {repeated.height:,})"
         for user_id, item_id, times in repeated.head(1).iter_rows()
     ]
 
@@ -193,7 +181,7 @@ def _wrong_ranks(predictions: pl.DataFrame) -> list[str]:
     lists = predictions.sort("user_id", "rank").group_by("user_id", maintain_order=True)
     wrong = lists.agg(pl.col("rank").head(20), right=in_order.all()).filter(~pl.col("right"))
     return [
-        f'predictions: expected ranks 1, 2, .. n, found {ranks} for user "{user_id}" (such users: {wrong.height:,})'
+        f"predictions: expected ranks 1, 2, .. n, found {ranks} for user {user_id!r} (such users: {wrong.height:,})"
         for user_id, ranks in wrong.select("user_id", "rank").head(1).iter_rows()
     ]
 
@@ -215,12 +203,6 @@ def _hit_sums(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> pl.D
     )
 
 
-def _ideal_dcg(n_max: int) -> pl.DataFrame:
-    """The DCG of hits at every rank from 1 to n_ideal, one row per n_ideal up to n_max."""
-    n = np.arange(1, n_max + 1)
-    return pl.DataFrame({"n_ideal": n.astype(np.uint32), "ideal_dcg": np.cumsum(1 / np.log2(n + 1))})
-
-
 def _sums_and_counts(values: Floats) -> Floats:
     known = ~np.isnan(values)
     return np.hstack([np.where(known, values, 0.0), known.astype(np.float64)])
@@ -228,7 +210,7 @@ def _sums_and_counts(values: Floats) -> Floats:
 
 def _weighted_means(sums_and_counts: Floats, weights: Floats) -> Floats:
     sums, counts = np.split(np.einsum("u,um->m", weights, sums_and_counts), 2)
-    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return sums / np.where(counts > 0, counts, np.nan)
 
 
 def _means(values: Floats) -> Floats:
@@ -236,8 +218,8 @@ def _means(values: Floats) -> Floats:
 
 
 def _a_minus_b(means: Floats) -> Floats:
-    means_a, means_b = np.split(means, 2, axis=-1)
-    return np.subtract(means_a, means_b)
+    a, b = np.split(means, 2, axis=-1)
+    return a - b
 
 
 def _shown_counts(users: pl.DataFrame, n_items: int) -> Floats:
@@ -247,16 +229,16 @@ def _shown_counts(users: pl.DataFrame, n_items: int) -> Floats:
     return users.select("n_first", "n_only").to_numpy().astype(np.float64)
 
 
-def _coverage(shown_counts: Floats, *, n_items: int, level: float) -> Floats:
+def _coverage(shown_counts: Floats, n_items: int) -> Floats:
     """Coverage, or a difference of two: value, low and high, from n_first and n_only (n_users, 2).
 
     The jackknife's interval, value +- z standard errors: without user u, n_only[u] items fewer are shown; their spread
     estimates the variance, if anything from above (Efron & Stein 1981). A bootstrap sample has lost a third of the
     users, and the items of their own with them: it would lie wholly below the value.
     """
-    n_first, n_only = shown_counts.T
-    margin = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt((len(n_only) - 1) * n_only.var())
-    return np.add(n_first.sum(), [0, -margin, margin]) / n_items
+    value, n_only = float(shown_counts[:, 0].sum()), shown_counts[:, 1]
+    margin = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(np.sqrt((len(n_only) - 1) * n_only.var()))
+    return np.array([value, value - margin, value + margin]) / n_items
 
 
 def _summary(means: Floats, intervals: Floats, coverage: Floats) -> pl.DataFrame:

@@ -1,7 +1,9 @@
 """Float64 arithmetic in one fixed order: the same bits on every device, for every batch and thread count.
 
-Each step is one elementwise product or one elementwise sum, which IEEE 754 rounds in one way only. A matrix product isn't
-used: its last bits depend on its shape. Nor is a fused multiply-add: torch launches the product and the sum as two kernels.
+Each step is one elementwise product or one elementwise sum, which IEEE 754 rounds in one way only. A matrix product
+isn't
+used: its last bits depend on its shape. Nor is a fused multiply-add: torch launches the product and the sum as two
+kernels.
 """
 
 from collections.abc import Callable
@@ -15,15 +17,15 @@ from recsys_polars.ranking.protocol import IntArray
 PAIRS_AT_ONCE = 2048
 
 
-def linear_in_order(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def linear_in_order(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """`x @ weight.T + bias`, as ((bias + x_0 w_0) + x_1 w_1) + ...
 
     Args:
         x: float64 `(rows, d_in)`.
         weight: float64 `(d_out, d_in)`.
-        bias: float64 `(d_out,)`; none counts as zero.
+        bias: float64 `(d_out,)`.
     """
-    total = x.new_zeros(len(x), len(weight)) if bias is None else bias.repeat(len(x), 1)
+    total = bias.repeat(len(x), 1)
     product = torch.empty_like(total)
     for x_column, w_column in zip(x.t().contiguous(), weight.t().contiguous(), strict=True):
         torch.mul(x_column[:, None], w_column, out=product)

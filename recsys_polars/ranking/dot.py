@@ -1,7 +1,5 @@
 """Two-tower models, and any other score that is a dot product."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,8 +16,8 @@ _ROWS_AT_ONCE = 8192
 class DotScorer:
     """score(u, i) = item_bias_i + user_tower(U_u) . item_tower(V_i).
 
-    A tower is a stack of linear layers with ReLU between them, not after the last; an empty one passes its input through.
-    Canonical order: each tower as `forward_in_order`, then item_bias + the products from column 0 on.
+    A tower is a stack of linear layers with ReLU between them, not after the last; an empty one passes its input
+    through. Canonical order: each tower as `forward_in_order`, then item_bias + the products from column 0 on.
 
     Args:
         user_vectors: U, float32 `(n_users, d_u)`; may be a memory map, read block by block.
@@ -83,9 +81,9 @@ class DotScorer:
             part = slice(start, start + _ROWS_AT_ONCE)
             vectors, error = forward_with_error(self._item_tower, to_float32(self._V[part], self.device))
             self._items[part] = vectors
-            self._norm = _larger(self._norm, vectors.double().norm(dim=1))
-            self._error_norm = _larger(self._error_norm, error.norm(dim=1))
-        self._max_bias = 0.0 if self._bias is None else _larger(0.0, self._bias.double().abs())
+            self._norm = max(self._norm, _largest(vectors.double().norm(dim=1)))
+            self._error_norm = max(self._error_norm, _largest(error.norm(dim=1)))
+        self._max_bias = 0.0 if self._bias is None else _largest(self._bias.double().abs())
 
     def _score(self, vectors: torch.Tensor, items: ItemRows) -> torch.Tensor:
         item_vectors = self._items[items]
@@ -109,10 +107,9 @@ class DotScorer:
         return dot_in_order(user_vectors[u_at], item_vectors[i_at], bias)
 
 
-def _larger(value: float, values: torch.Tensor) -> float:
-    """The largest of `value` and `values`; infinite where one isn't a number, so that it bounds nothing by mistake."""
-    largest = max([value, *values.amax(0, keepdim=True).tolist()]) if len(values) else value
-    return math.inf if math.isnan(largest) or bool(values.isnan().any()) else largest
+def _largest(values: torch.Tensor) -> float:
+    """The largest of non-negative values; infinite where one isn't a number, so that it bounds nothing by mistake."""
+    return float(torch.nan_to_num(values, nan=torch.inf, posinf=torch.inf).amax()) if len(values) else 0.0
 
 
 def _check_shapes(name: str, d_user: int, d_item: int, item_bias: FloatArray | None, n_items: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from recsys_polars.errors import ArtefactError
 from recsys_polars.ranking.canonical import linear_in_order
 from recsys_polars.ranking.protocol import FloatArray
-from recsys_polars.ranking.rounding import linear_error
+from recsys_polars.ranking.rounding import gamma_double, linear_error, rounded
 
 Weights: TypeAlias = Sequence[tuple[torch.Tensor | FloatArray, torch.Tensor | FloatArray]]
 """`(weight (d_out, d_in), bias (d_out,))` per layer, as `torch.nn.Linear` keeps them."""
@@ -51,14 +51,25 @@ def to_float32(values: torch.Tensor | FloatArray, device: torch.device) -> torch
 
 
 def forward_with_error(layers: Sequence[Layer], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The stack in float32, no ReLU after the last layer, and an elementwise bound on its error (float64), both `(rows, d)`."""
-    error = torch.zeros_like(x, dtype=torch.float64)
+    """The stack, without ReLU after the last layer, and an elementwise bound on its error.
+
+    A row passes here once, not once a pair: so products are float64, and little is lost before the final rounding.
+
+    Args:
+        layers: any number, also none.
+        x: float32 `(rows, d_in)`.
+
+    Returns:
+        float32 and float64, both `(rows, d_out)`.
+    """
+    x = x.double()
+    error = torch.zeros_like(x)
     for number, (weight, bias) in enumerate(layers, start=1):
-        error = linear_error(x.double().abs(), error, weight, bias)
-        x = torch.addmm(bias, x, weight.t())
+        error = linear_error(gamma_double(weight.shape[1]), x.abs(), error, weight, bias)
+        x = torch.addmm(bias.double(), x, weight.double().t())
         if number < len(layers):
             x.relu_()
-    return x, error
+    return rounded(x, error)
 
 
 def forward_in_order(layers: Sequence[Layer], x: torch.Tensor) -> torch.Tensor:

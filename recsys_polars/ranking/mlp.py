@@ -5,10 +5,18 @@ import numpy.typing as npt
 import torch
 
 from recsys_polars.errors import ArtefactError
-from recsys_polars.ranking.canonical import RowCache, in_chunks, linear_in_order
-from recsys_polars.ranking.layers import Layer, Scratch, Weights, as_layers, forward_in_order, to_float32
+from recsys_polars.ranking.canonical import RowCache, in_chunks
+from recsys_polars.ranking.layers import (
+    Layer,
+    Scratch,
+    Weights,
+    as_layers,
+    forward_in_order,
+    forward_with_error,
+    to_float32,
+)
 from recsys_polars.ranking.protocol import FloatArray, IntArray, ItemRows, UserBlock
-from recsys_polars.ranking.rounding import ROUNDOFF, SLACK, as_bound, linear_error
+from recsys_polars.ranking.rounding import ROUNDOFF, SLACK, as_bound, gamma, linear_error
 
 _ROWS_AT_ONCE = 8192
 
@@ -16,17 +24,19 @@ _ROWS_AT_ONCE = 8192
 class MlpScorer:
     """score(u, i) = the logit of a ReLU network on [U_u; V_i], without dropout and without sigmoid.
 
-    The first layer splits: W1 [u; v] + b1 = W_u u + (W_v v + b1). Its item half is computed once, its user half once a block;
-    what remains per pair is relu(A_u + B_i) and the other layers. Canonical order: A from column 0 on, B from b1 on, A + B, ReLU,
-    and then each layer from its bias on.
+    The first layer splits: W1 [u; v] + b1 = W_u u + (W_v v + b1). Its item half is computed once, its user half once a
+    block; what remains per pair is relu(A_u + B_i) and the other layers. Canonical order: A from column 0 on, B from b1
+    on, A + B, ReLU, and then each layer from its bias on.
 
     Args:
-        user_vectors: U, float32 `(n_users, d_u)`; may be a memory map, read block by block. d_u = 0 is a user-invariant model.
+        user_vectors: U, float32 `(n_users, d_u)`; may be a memory map, read block by block. d_u = 0 is a user-invariant
+            model.
         item_vectors: V, float32 `(n_items, d_v)`; may be a memory map.
         layers: two layers or more, the first d_u + d_v wide, the last with one output.
         name: how errors call the model.
         device: where the scores are computed.
-        scratch_pairs: pairs whose hidden activations are held at a time; by default what a CPU's cache, or a GPU, likes.
+        scratch_pairs: pairs whose hidden activations are held at a time; by default what a CPU's cache, or a GPU,
+            likes.
         cache_bytes: memory for canonical item halves that are kept.
 
     Raises:
@@ -54,7 +64,7 @@ class MlpScorer:
         first, *self._tail = as_layers(layers, d_in=d_u + item_vectors.shape[1], name=name, device=self.device)
         if not self._tail or len(self._tail[-1].bias) != 1:
             raise ArtefactError(f"{name}: expected two layers or more, the last with one output, found {len(layers)}")
-        self._user_weight = first.weight[:, :d_u].contiguous()
+        self._user_layer = Layer(first.weight[:, :d_u].contiguous(), torch.zeros_like(first.bias))
         self._item_layer = Layer(first.weight[:, d_u:].contiguous(), first.bias)
         width = len(first.bias)
         self.user_bytes = 32 * (d_u + sum(len(layer.bias) for layer in (first, *self._tail)))
@@ -66,39 +76,34 @@ class MlpScorer:
 
     def block(self, users: IntArray) -> UserBlock:
         """See `Scorer.block`. The bound costs as much as one item per user."""
-        vectors = to_float32(self._U[users], self.device)
-        halves = vectors @ self._user_weight.t()
-        return UserBlock(lambda items: self._score(halves, items), as_bound(self._error(vectors, halves)))
+        halves, error = forward_with_error([self._user_layer], to_float32(self._U[users], self.device))
+        return UserBlock(lambda items: self._score(halves, items), as_bound(self._error(halves, error)))
 
     def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
         """See `Scorer.exact`."""
         return in_chunks(self._exact_pairs, users, items)
 
     def _embed_items(self, width: int) -> None:
-        weight, bias = self._item_layer
         self._halves = torch.empty(self.n_items, width, device=self.device)
         self._largest_half = torch.full((width,), -torch.inf, dtype=torch.float64, device=self.device)
         self._half_error = torch.zeros(width, dtype=torch.float64, device=self.device)
         for start in range(0, self.n_items, _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            vectors = to_float32(self._V[part], self.device)
-            halves = torch.addmm(bias, vectors, weight.t(), out=self._halves[part])
-            error = linear_error(vectors.double().abs(), torch.zeros_like(vectors, dtype=torch.float64), weight, bias)
+            halves, error = forward_with_error([self._item_layer], to_float32(self._V[part], self.device))
+            self._halves[part] = halves
             self._largest_half = torch.maximum(self._largest_half, halves.double().amax(0))
             self._half_error = torch.maximum(self._half_error, error.amax(0))
 
-    def _error(self, vectors: torch.Tensor, halves: torch.Tensor) -> torch.Tensor:
+    def _error(self, halves: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Bound on the logit's error over all items, float64 `(block,)`.
 
         Each hidden unit of a user lies in [0, high], high from the largest item half and the positive weights (interval
         arithmetic); ReLU never enlarges an error.
         """
-        magnitude = vectors.double().abs()
         high = (halves.double() + self._largest_half).clamp_min(0.0) * (1 + 2 * ROUNDOFF)
-        error = linear_error(magnitude, torch.zeros_like(magnitude), self._user_weight, None)
         error = (error + self._half_error + ROUNDOFF * high) * SLACK
         for weight, bias in self._tail:
-            after = linear_error(high, error, weight, bias)
+            after = linear_error(gamma(weight.shape[1]), high, error, weight, bias)
             high = (high @ weight.double().clamp_min(0.0).t() + bias.double()).clamp_min(0.0) + after
             error = after
         return error[:, 0]
@@ -132,8 +137,7 @@ class MlpScorer:
     def _exact_pairs(self, users: IntArray, items: IntArray) -> torch.Tensor:
         user_rows, user_at = np.unique(users, return_inverse=True)
         item_rows, item_at = np.unique(items, return_inverse=True)
-        vectors = to_float32(self._U[user_rows], self.device).double()
-        user_halves = linear_in_order(vectors, self._user_weight.double())
+        user_halves = forward_in_order([self._user_layer], to_float32(self._U[user_rows], self.device).double())
         item_halves = self._cache.rows(item_rows)
         u_at, i_at = (torch.from_numpy(at).to(self.device) for at in (user_at, item_at))
         hidden = (user_halves[u_at] + item_halves[i_at]).clamp_min_(0.0)

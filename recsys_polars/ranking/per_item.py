@@ -33,6 +33,6 @@ class PerItemScorer:
         bound = as_bound((2 * ROUNDOFF * largest + UNDERFLOW).expand(len(users)))
         return UserBlock(lambda items: scores[items].float().repeat(len(users), 1), bound)
 
-    def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
+    def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:  # noqa: ARG002 - the protocol
         """See `Scorer.exact`; `users` change nothing."""
         return self._scores[items]

@@ -49,7 +49,7 @@ class Scorer(Protocol):
         """Canonical float64 scores `(m,)` of the pairs `(users[j], items[j])`.
 
         One fixed order of operations: the same bits for a pair whatever the batch, the thread count and the device.
-        Memory beyond the result doesn't grow with m.
+        Takes a few numbers of memory per pair; wider work goes chunk by chunk.
         """
         ...
 
@@ -70,9 +70,9 @@ class TopK(NamedTuple):
     start: int
     """The block ranks `users[start:stop]`: what a progress bar or a resumed run counts by."""
     stop: int
-    users: npt.NDArray[np.int64]
+    users: IntArray
     """User rows `(m,)`."""
-    items: npt.NDArray[np.int64]
+    items: IntArray
     """Item rows `(m,)`."""
     scores: npt.NDArray[np.float32]
     """Canonical scores, rounded to float32 `(m,)`."""

@@ -41,8 +41,9 @@ def rank_blocks(
 ) -> Iterator[TopK]:
     """The k best items of each user, block by block, exactly.
 
-    The order is total: the canonical float64 score, rounded to float32, descending; then the item row ascending. It doesn't depend on
-    sizes, threads or device. A killed ranking goes on with `users[stop:]` of the last block that it wrote.
+    The order is total: the canonical float64 score, rounded to float32, descending; then the item row ascending. It
+    doesn't depend on sizes, threads or device. A killed ranking goes on with `users[stop:]` of the last block that it
+    wrote.
 
     Args:
         scorer: the model.
@@ -60,7 +61,7 @@ def rank_blocks(
         InputError: rows out of range, candidates out of order, or k below 1.
         ArtefactError: a score that isn't finite, when it is met; it names the scorer.
     """
-    users = np.asarray(users, dtype=np.int64)
+    users = np.asarray(users).astype(np.int64)
     _check(scorer, users, k, seen, candidates)
     axis = ItemAxis(scorer.n_items, candidates, scorer.device)
     sizes = sizes or block_sizes(scorer, n_items=axis.n_positions, k=k, memory_bytes=memory_bytes)
@@ -90,8 +91,7 @@ def _rank_each(
         block = users[start : start + sizes.users]
         with torch.no_grad():
             places, positions, scores, ranks = _rank_block(scorer, block, axis, k, seen, sizes)
-        items = axis.items(positions)
-        yield TopK(start, start + len(block), block[places], items, scores, ranks.astype(np.uint32))
+        yield TopK(start, start + len(block), block[places], axis.items(positions), scores, ranks.astype(np.uint32))
 
 
 def _rank_block(
@@ -141,8 +141,8 @@ def _seen_positions(seen: SparseRows | None, users: IntArray, axis: ItemAxis) ->
 def _first_unseen(rank_of: IntArray, seen_positions: IntArray, n_items: int, k: int) -> IntArray:
     """Places, in the list of all items, of the first k that aren't seen.
 
-    The unseen item number j stands j + (seen items before it) places down the list; the seen item number t, at place s_t, stands
-    before it exactly where s_t - t <= j.
+    The unseen item number j stands j + (seen items before it) places down the list; the seen item number t, at place
+    s_t, stands before it exactly where s_t - t <= j.
     """
     gone = np.unique(rank_of[seen_positions])
     wanted = np.arange(min(k, n_items - len(gone)))

@@ -1,9 +1,9 @@
 """Bounds on what float32 arithmetic loses: the proof that a shortlist is complete.
 
-Source: N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1: a sum of n products, in any order, fused
-or not, is within gamma_n * sum |x_j| |y_j| of the true one, with gamma_n = n u / (1 - n u), and u = 2^-24 in float32.
-Bounds are computed in float64, and what that and the canonical float64 score lose themselves is covered twice: by one more term
-in gamma (u is 5e8 times float64's) and by `SLACK`.
+Source: N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1: a sum of n products, in any
+order, fused or not, is within gamma_n * sum |x_j| |y_j| of the true one, with gamma_n = n u / (1 - n u), and u = 2^-24
+in float32. Bounds are computed in float64, and what that and the canonical float64 score lose themselves is covered
+twice: by one more term in gamma (u is 5e8 times float64's) and by `SLACK`.
 """
 
 import torch
@@ -12,8 +12,8 @@ ROUNDOFF = 2.0**-24
 SLACK = 1.0 + 1e-9
 # A product below float32's range may be flushed to zero (2^-126 each); this covers 10^7 of them.
 UNDERFLOW = 1e-30
-# torch may round the inputs of float32 products to TF32 (11 bits) or bfloat16 (8 bits), and tensor cores cut sums off instead of
-# rounding them. "high" may be either TF32 or a split bfloat16: both lose less than 2^-11.
+# torch may round the inputs of float32 products to TF32 (11 bits) or bfloat16 (8 bits), and tensor cores cut sums off
+# instead of # rounding them. "high" may be either TF32 or a split bfloat16: both lose less than 2^-11.
 _LOW_PRECISION_INPUTS = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
 
 
@@ -27,26 +27,35 @@ def gamma(n_terms: int) -> float:
     return sums + (1 + sums) * inputs * (2 + inputs)
 
 
+def gamma_double(n_terms: int) -> float:
+    """The same for a float64 sum and the canonical one of the same terms, together."""
+    return 2 * (n_terms + 2) * 2.0**-53
+
+
+def rounded(x: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A float64 tensor rounded to float32, and its float64 error after that."""
+    return x.float(), (error + ROUNDOFF * x.abs()) * SLACK + UNDERFLOW
+
+
 def linear_error(
-    magnitude: torch.Tensor, error: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    relative: float, magnitude: torch.Tensor, error: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 ) -> torch.Tensor:
-    """Elementwise bound on the error of a float32 linear layer, float64 `(rows, d_out)`.
+    """Elementwise bound on the error of a linear layer, float64 `(rows, d_out)`.
 
     Args:
-        magnitude: bound on the absolute float32 inputs, float64 `(rows, d_in)`.
+        relative: `gamma` or `gamma_double` of its width.
+        magnitude: bound on the absolute inputs, float64 `(rows, d_in)`.
         error: bound on the error that these inputs already have, float64 `(rows, d_in)`.
         weight: `(d_out, d_in)`.
-        bias: `(d_out,)`, or none.
+        bias: `(d_out,)`.
     """
     widths = weight.double().abs().t()
-    mass = magnitude @ widths
-    if bias is not None:
-        mass = mass + bias.double().abs()
-    return (gamma(weight.shape[1]) * mass + error @ widths) * SLACK + UNDERFLOW
+    mass = magnitude @ widths + bias.double().abs()
+    return (relative * mass + error @ widths) * SLACK + UNDERFLOW
 
 
 def as_bound(error: torch.Tensor) -> torch.Tensor:
-    """A float64 bound, rounded up to float32; what isn't a number becomes infinite: nothing is known, so all is kept."""
+    """A float64 bound, rounded up to float32. One that isn't a number becomes infinite: then nothing is left out."""
     infinite = torch.tensor(float("inf"), device=error.device)
     rounded = torch.nextafter((error * SLACK).float(), infinite)
     return torch.nan_to_num(rounded, nan=float("inf"), posinf=float("inf"))
@@ -55,8 +64,8 @@ def as_bound(error: torch.Tensor) -> torch.Tensor:
 def floor_below(value: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
     """The fast score below which an item can't reach the stored score `value`, float32.
 
-    Canonical scores that differ may be stored as equal float32 numbers, and then the item row decides: so the floor lies a
-    further 2^-22 of the magnitude below, more than two float32 steps.
+    Canonical scores that differ may be stored as equal float32 numbers, and then the item row decides: so the floor
+    lies a further 2^-22 of the magnitude below, more than two float32 steps.
 
     Args:
         value: float32, a score that k items are known to reach, up to `margin`.

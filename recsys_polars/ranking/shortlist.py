@@ -15,11 +15,12 @@ _GROUP = 64  # items whose scores are looked at through their maximum
 class Shortlist:
     """Fed with tiles of fast scores, gives the exact top k.
 
-    Each user has a floor: the fast score below which an item can't be among the k best. It follows from the k-th best fast score so
-    far, less twice the error bound. To find both cheaply, items are taken in groups: the k-th best group maximum is a lower bound of
-    the k-th best score, and only groups whose maximum reaches the floor are opened.
-    When more than `capacity` pairs are pending (thousands of equal scores, say), they are settled: scored exactly, all but the k best
-    of each user dropped, and the floor raised to the k-th. So memory stays bounded, and the result exact.
+    Each user has a floor: the fast score below which an item can't be among the k best. It follows from the k-th best
+    fast score so far, less twice the error bound. To find both cheaply, items are taken in groups: the k-th best group
+    maximum is a lower bound of the k-th best score, and only groups whose maximum reaches the floor are opened.
+    When more than `capacity` pairs are pending (thousands of equal scores, say), they are settled: scored exactly, all
+    but the k best of each user dropped, and the floor raised to the k-th. So memory stays bounded, and the result
+    exact.
 
     Args:
         scorer: gives the canonical scores.
@@ -49,7 +50,7 @@ class Shortlist:
         self._best = torch.topk(torch.cat([self._best, peaks], dim=1), self._k, sorted=True).values
         self._floor = torch.maximum(self._floor, floor_below(self._best[:, -1], 2 * self._bound))
         hits = ((peaks >= self._floor[:, None]) & (peaks > -torch.inf)).nonzero()
-        for part in hits.split(max(1, self._capacity // group)):
+        for part in torch.split(hits, max(1, self._capacity // group)):
             self._open(part, group, scores, start)
             if self._n_pending > self._capacity:
                 self._settle()
@@ -110,7 +111,7 @@ def _group_maxima(scores: torch.Tensor, group: int) -> torch.Tensor:
     if group == 1:
         return scores
     whole = scores.shape[1] // group * group
-    maxima = scores[:, :whole].unflatten(1, (-1, group)).amax(2)
+    maxima = scores[:, :whole].view(len(scores), -1, group).amax(2)
     if whole == scores.shape[1]:
         return maxima
     return torch.cat([maxima, scores[:, whole:].amax(1, keepdim=True)], dim=1)

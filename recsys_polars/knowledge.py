@@ -1,0 +1,204 @@
+"""What a model may know before a cut, by row number, and the order of its inputs.
+
+Row numbers are places in the sorted unique ids. Nothing else fixes the order of model inputs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys_polars.errors import InputError
+from recsys_polars.ranking.protocol import SparseRows
+from recsys_polars.store import Store
+from recsys_polars.tables import ItemFeatures, Vectors, features_table
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+NOBODY = -1
+"""In place of a row number: none."""
+
+META_FEATURES = (
+    "title_len",
+    "title_has_digit",
+    "description_text_len",
+    "is_top20_brand",
+    "has_price",
+    "is_top9_category_main",
+)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What was known before a cut.
+
+    Attributes:
+        user_ids: sorted unique ids of all users of the store, length n_users.
+        item_ids: sorted unique ids of the catalogue, length n_items.
+        item_table: `ItemFeatures` and item features by item row, without vectors.
+        item_vectors: shape (n_items, d), the vector blocks side by side.
+        blocks: the columns of each block in `item_vectors`.
+        user_rows, item_rows, labels: the history pairs, sorted by user row, then item row.
+        offsets: shape (n_users + 1,): the pairs of user u are at offsets[u] to offsets[u + 1].
+        means: shape (n_means, d), memory-mapped: mean item vectors of users with a positive.
+        mean_rows: shape (n_users,): the row of each user in `means`, or NOBODY.
+        n_positives: shape (n_users,).
+    """
+
+    user_ids: pl.Series
+    item_ids: pl.Series
+    item_table: pl.DataFrame
+    item_vectors: Vectors
+    blocks: Mapping[str, slice]
+    user_rows: Rows
+    item_rows: Rows
+    labels: Rows
+    offsets: Rows
+    means: Vectors
+    mean_rows: Rows
+    n_positives: Rows
+
+    @property
+    def n_users(self) -> int:
+        """Users of the store, with or without a history here."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue."""
+        return len(self.item_ids)
+
+    def item_counts(self) -> Rows:
+        """Return the number of positives of each item, shape (n_items,)."""
+        return np.bincount(self.item_rows[self.labels == 1], minlength=self.n_items)
+
+    def rows_of_users(self, user_ids: pl.Series) -> Rows:
+        """Return the row of each id, NOBODY for one that the store doesn't know."""
+        places = self.user_ids.search_sorted(user_ids).to_numpy().astype(np.int64)
+        found = self.user_ids.gather(np.minimum(places, self.n_users - 1)) == user_ids
+        return np.where(found.to_numpy(), places, NOBODY)
+
+    def seen(self, users: Rows) -> SparseRows:
+        """Return the items that each of `users` has in their history, liked or not; none for NOBODY."""
+        starts = self.offsets[users]
+        counts = np.where(users == NOBODY, 0, np.diff(self.offsets)[users])
+        indptr = np.concatenate([[0], counts.cumsum()])
+        places = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], counts)
+        return SparseRows(indptr, self.item_rows[places])
+
+
+def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowledge:
+    """Open what was known before the `valid` or the `test` cut.
+
+    Args:
+        store: the feature store.
+        history: user_id, item_id, label, one row per pair known before that cut.
+        before: the part that begins at the cut.
+    """
+    table = features_table(before)
+    features = store.scan(table).select(pl.all().exclude(pl.Array)).collect()
+    tensors = store.tensors(table)
+    item_ids = features["item_id"]
+    users = pl.concat([store.scan("labelled").select("user_id"), store.scan("repeats").select("user_id")])
+    user_ids = users.unique().collect()["user_id"].sort()
+    blocks, start = {}, 0
+    for name in store.manifest["blocks"]:
+        blocks[name] = slice(start, start + tensors[name].shape[1])
+        start = blocks[name].stop
+    pairs = _pairs(history, user_ids, item_ids)
+    user_rows = pairs["user_row"].to_numpy().astype(np.int64)
+    counts = store.scan("user_means").filter(pl.col("before") == before).select("user_id", "n_positives").collect()
+    mean_rows, n_positives = np.full(len(user_ids), NOBODY), np.zeros(len(user_ids), dtype=np.int64)
+    of_users = user_ids.search_sorted(counts["user_id"]).to_numpy()
+    mean_rows[of_users] = np.arange(counts.height)
+    n_positives[of_users] = counts["n_positives"].to_numpy()
+    return Knowledge(
+        user_ids=user_ids,
+        item_ids=item_ids,
+        item_table=features,
+        item_vectors=np.hstack([tensors[name] for name in blocks]),
+        blocks=blocks,
+        user_rows=user_rows,
+        item_rows=pairs["item_row"].to_numpy().astype(np.int64),
+        labels=pairs["label"].to_numpy().astype(np.int64),
+        offsets=np.searchsorted(user_rows, np.arange(len(user_ids) + 1)),
+        means=store.tensors("user_means")[before],
+        mean_rows=mean_rows,
+        n_positives=n_positives,
+    )
+
+
+def _pairs(rows: pl.LazyFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.DataFrame:
+    users = pl.LazyFrame({"user_id": user_ids}).with_row_index("user_row")
+    items = pl.LazyFrame({"item_id": item_ids}).with_row_index("item_row")
+    numbered = rows.join(users, on="user_id").join(items, on="item_id")
+    return numbered.select("user_row", "item_row", "label").sort("user_row", "item_row").collect()
+
+
+def user_vectors(known: Knowledge, users: Rows, *, without: Rows | None = None) -> tuple[Vectors, Rows]:
+    """Gather the mean vector and the number of positives of users, one item left out of both where asked.
+
+    Args:
+        known: what is known.
+        users: user rows, shape (n,).
+        without: for each user the row of one of their positives that is to be unknown, or NOBODY; shape (n,).
+
+    Returns:
+        Shape (n, d) and (n,). A user without (other) positives has zeros and count 0. The mean without item i is
+        (n_positives * mean - item_vectors[i]) / (n_positives - 1).
+    """
+    rows, counts = known.mean_rows[users], known.n_positives[users]
+    vectors = np.where(rows[:, None] == NOBODY, np.float32(0), known.means[rows] if len(known.means) else np.float32(0))
+    if without is None:
+        return vectors, counts
+    left = np.flatnonzero(without != NOBODY)
+    n = counts[left, None].astype(np.float32)
+    rest = (n * vectors[left] - known.item_vectors[without[left]]) / np.maximum(n - 1, 1)
+    vectors[left] = np.where(n > 1, rest, np.float32(0))
+    counts[left] -= 1
+    return vectors, counts
+
+
+def numeric_inputs(known: Knowledge, blocks: Sequence[str]) -> tuple[Vectors, list[str]]:
+    """Return what trees see of each item: vector blocks, meta features, item features and the price; and the names.
+
+    Returns:
+        Shape (n_items, n_inputs); NaN where a price or an item feature is missing.
+    """
+    table = known.item_table
+    names = [*META_FEATURES, *_given(known, lambda dtype: dtype.is_numeric()), "price"]
+    numbers = table.select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in names).to_numpy()
+    columns = vector_columns_of(known, blocks)
+    named = [f"{block}_{place}" for block in blocks for place in range(width(known.blocks[block]))]
+    return np.hstack([known.item_vectors[:, columns], numbers]), named + names
+
+
+def _given(known: Knowledge, is_kind: Callable[[pl.DataType], bool]) -> list[str]:
+    """The item features that the user asked for, of one kind."""
+    own = ItemFeatures.column_names()
+    return [name for name, dtype in known.item_table.schema.items() if name not in own and is_kind(dtype)]
+
+
+def categorical_inputs(known: Knowledge) -> tuple[list[list[str]], list[str]]:
+    """Return each category's value by item, a missing one as the empty string; and the names, brand first."""
+    table = known.item_table
+    names = ["brand", "category", *_given(known, lambda dtype: dtype == pl.String)]
+    return [table[name].fill_null("").to_list() for name in names], names
+
+
+def vector_columns_of(known: Knowledge, blocks: Sequence[str]) -> Rows:
+    """Return the columns of `item_vectors` that make up `blocks`, in their order.
+
+    Raises:
+        InputError: the store lacks one of the blocks.
+    """
+    missing = [block for block in blocks if block not in known.blocks]
+    if missing:
+        raise InputError(f"vector blocks: expected {', '.join(missing)}, found {', '.join(known.blocks)}")
+    return np.concatenate([np.r_[known.blocks[block]] for block in blocks]).astype(np.int64)
+
+
+def width(columns: slice) -> int:
+    """Return the number of columns of a block."""
+    return int(columns.stop - columns.start)

@@ -1,0 +1,242 @@
+"""CatBoost: boosted oblivious trees on item features and, by default, on the user's mean vector and count."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from catboost import CatBoostClassifier, FeaturesData, Pool
+from catboost.utils import get_gpu_device_count
+
+from recsys_polars.errors import InputError
+from recsys_polars.examples import Examples, sampled_examples
+from recsys_polars.knowledge import (
+    NOBODY,
+    Knowledge,
+    Rows,
+    categorical_inputs,
+    numeric_inputs,
+    user_vectors,
+    vector_columns_of,
+)
+from recsys_polars.models import Device, FitSettings, Model
+from recsys_polars.models.catboost_trees import Side, SplitTrees, export_json, leaf_bits, split_trees
+from recsys_polars.ranking.trees import TreeScorer
+from recsys_polars.tables import Vectors
+
+NOTEBOOK = {
+    "iterations": 1000,
+    "learning_rate": 0.1,
+    "depth": 8,
+    "l2_leaf_reg": 5,
+    "bootstrap_type": "Bayesian",
+    "eval_metric": "AUC",
+}
+DEFAULT = {"iterations": 300, "learning_rate": 0.1, "depth": 6, "l2_leaf_reg": 5, "bootstrap_type": "Bayesian"}
+CHOICES = (25, 50, 100, 150, 200, 300)
+"""Numbers of trees to validate: the first trees of one training."""
+N_NEGATIVES = 4
+ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class TreeInputs:
+    """What the trees see: vector blocks of the item beside its meta features, and whether the user's mean and count."""
+
+    blocks: tuple[str, ...]
+    with_user: bool
+
+
+class CatBoost:
+    """score(u, i) = the raw value of the trees.
+
+    Features, in this order: the user's count and mean vector (not under `notebook`), the item's vector blocks, meta
+    features, item features and price, then its categories.
+    """
+
+    kind: ClassVar[str] = "catboost"
+    validates: ClassVar[bool] = True
+
+    def __init__(self, trees: CatBoostClassifier, inputs: TreeInputs, *, facts: dict[str, Any]) -> None:
+        self.trees, self.inputs, self.facts = trees, inputs, facts
+        self.rounds = int(trees.tree_count_)
+
+    @classmethod
+    def fit(
+        cls,
+        known: Knowledge,
+        settings: FitSettings,
+        *,
+        validate: Callable[[Model], float] | None = None,
+        rounds: int | None = None,
+    ) -> Self:
+        """See `Model.fit`.
+
+        Raises:
+            InputError: liked pairs only, or disliked ones only: there is nothing to tell apart.
+        """
+        notebook = settings.recipe == "notebook"
+        inputs = _inputs(known, notebook=notebook)
+        features = _Features(known, inputs)
+        examples, fraction = _examples(known, settings, features.row_bytes)
+        pool = features.pool(examples.user_rows, examples.item_rows, without=examples.without, labels=examples.labels)
+        parameters = {**(NOTEBOOK if notebook else DEFAULT)}
+        if rounds is not None:
+            parameters["iterations"] = rounds
+        trees = CatBoostClassifier(
+            **parameters,
+            random_seed=settings.seed,
+            task_type=_task_type(settings.device),
+            # Pairs of categories would be fine on one side; a category of each would be no side's.
+            **({} if notebook else {"max_ctr_complexity": 1}),
+            allow_writing_files=False,
+            verbose=False,
+        ).fit(pool)
+        facts = {"rows": len(examples), "fraction_of_rows": fraction}
+        if validate is None:
+            return cls(trees, inputs, facts=facts)
+        return cls._best(trees, inputs, facts, validate)
+
+    @classmethod
+    def _best(
+        cls, trees: CatBoostClassifier, inputs: TreeInputs, facts: dict[str, Any], validate: Callable[[Model], float]
+    ) -> Self:
+        """The first trees of the ensemble that validate best; the fewer among equals."""
+        candidates = []
+        for n_trees in [choice for choice in CHOICES if choice <= trees.tree_count_] or [trees.tree_count_]:
+            first = trees.copy()
+            first.shrink(n_trees)
+            candidates.append(cls(first, inputs, facts=facts))
+        scores = [validate(candidate) for candidate in candidates]
+        best = candidates[int(np.argmax(scores))]
+        curve = [{"trees": one.rounds, "validation": score} for one, score in zip(candidates, scores, strict=True)]
+        best.facts = {**facts, "curve": curve}
+        return best
+
+    def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> TreeScorer:
+        """See `Model.scorer`.
+
+        Raises:
+            ArtefactError: trees that don't split into a user's and an item's part; it names the feature.
+        """
+        features = _Features(known, self.inputs)
+        parts = split_trees(export_json(self.trees), features.sides)
+        return TreeScorer(
+            None if parts.user_invariant else _UserBits(self.trees, features, parts, users),
+            _item_bits(self.trees, features, parts, known.n_items),
+            parts.leaf_values,
+            n_users=len(users),
+            scale=parts.scale,
+            bias=parts.bias,
+            name=self.kind,
+            device="cpu" if device == "cpu" else _tree_device(),
+        )
+
+    def save(self, folder: Path) -> None:
+        """See `Model.save`."""
+        self.trees.save_model(str(folder / "trees.cbm"))
+        (folder / "inputs.json").write_text(json.dumps(asdict(self.inputs)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See `Model.load`."""
+        raw = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+        trees = CatBoostClassifier().load_model(str(folder / "trees.cbm"))
+        return cls(trees, TreeInputs(tuple(raw["blocks"]), raw["with_user"]), facts={})
+
+
+class _Features:
+    """The features of (user, item) rows, in the order of training."""
+
+    def __init__(self, known: Knowledge, inputs: TreeInputs) -> None:
+        self.known, self.inputs = known, inputs
+        self.item_numbers, number_names = numeric_inputs(known, inputs.blocks)
+        categories, category_names = categorical_inputs(known)
+        self.item_categories = np.array([[value.encode() for value in column] for column in categories], dtype=object).T
+        self.user_columns = vector_columns_of(known, inputs.blocks) if inputs.with_user else np.empty(0, dtype=np.int64)
+        user_names = ["user_count", *(f"user_{name}" for name in number_names[: len(self.user_columns)])]
+        user_names = user_names if inputs.with_user else []
+        self.number_names, self.category_names = [*user_names, *number_names], category_names
+        n_item = len(number_names) + len(category_names)
+        self.sides: list[Side] = ["user"] * len(user_names) + ["item"] * n_item
+        self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
+
+    def pool(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Pool:
+        """Return the rows as CatBoost takes them; one float32 matrix, categories as shared bytes."""
+        numbers = np.empty((len(items), len(self.number_names)), dtype=np.float32)
+        n_user = len(self.number_names) - self.item_numbers.shape[1]
+        for start in range(0, len(items), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            if n_user:
+                left_out = None if without is None else without[rows]
+                numbers[rows, :n_user] = self._user_numbers(users[rows], left_out)
+            numbers[rows, n_user:] = self.item_numbers[items[rows]]
+        data = FeaturesData(
+            num_feature_data=numbers,
+            cat_feature_data=self.item_categories[items],
+            num_feature_names=self.number_names,
+            cat_feature_names=self.category_names,
+        )
+        return Pool(data, label=labels)
+
+    def _user_numbers(self, users: Rows, without: Rows | None) -> Vectors:
+        means, counts = user_vectors(self.known, users, without=without)
+        return np.hstack([counts[:, None].astype(np.float32), means[:, self.user_columns]])
+
+
+class _UserBits:
+    """The user bits of the users that are asked for; user j is users[j]."""
+
+    def __init__(self, trees: CatBoostClassifier, features: _Features, parts: SplitTrees, users: Rows) -> None:
+        self.trees, self.features, self.parts, self.users = trees, features, parts, users
+
+    def __call__(self, places: Rows) -> Rows:
+        # Any item will do: only the bits of user splits are kept.
+        pool = self.features.pool(self.users[places], np.zeros(len(places), dtype=np.int64))
+        return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)
+
+
+def _item_bits(trees: CatBoostClassifier, features: _Features, parts: SplitTrees, n_items: int) -> Rows:
+    anybody = np.zeros(ROWS_AT_ONCE, dtype=np.int64)
+    blocks = [np.arange(start, min(start + ROWS_AT_ONCE, n_items)) for start in range(0, n_items, ROWS_AT_ONCE)]
+    bits = [leaf_bits(trees, features.pool(anybody[: len(rows)], rows), parts.item_mask) for rows in blocks]
+    return np.concatenate(bits)
+
+
+def _inputs(known: Knowledge, *, notebook: bool) -> TreeInputs:
+    if notebook:
+        return TreeInputs(tuple(block for block in known.blocks if block == "tfidf"), with_user=False)
+    return TreeInputs(tuple(block for block in known.blocks if block != "numeric"), with_user=True)
+
+
+def _examples(known: Knowledge, settings: FitSettings, row_bytes: int) -> tuple[Examples, float]:
+    """The rows to train on, sampled to fit the memory, and the fraction of all that they are."""
+    if settings.recipe == "notebook":
+        n_pairs = len(known.user_rows)
+        examples = Examples(known.user_rows, np.full(n_pairs, NOBODY), known.item_rows, known.labels)
+    else:
+        examples = sampled_examples(known, n_negatives=N_NEGATIVES, seed=settings.seed)
+    if len(np.unique(examples.labels)) < 2:
+        only = "liked" if len(examples) and examples.labels[0] else "disliked"
+        raise InputError(f"catboost: expected liked and disliked pairs before the cut, found {only} ones only")
+    # CatBoost keeps its own quantised copy beside the matrix.
+    n_rows = max(1, settings.memory_bytes // 2 // row_bytes)
+    if n_rows >= len(examples):
+        return examples, 1.0
+    kept = np.sort(np.random.default_rng(settings.seed).permutation(len(examples))[:n_rows])
+    return examples.take(kept), n_rows / len(examples)
+
+
+def _task_type(device: Device) -> str:
+    if device == "cpu":
+        return "CPU"
+    has_gpu = get_gpu_device_count() > 0
+    if device == "cuda" and not has_gpu:
+        raise InputError("--device cuda: expected a CUDA device, found none; use --device cpu")
+    return "GPU" if has_gpu else "CPU"
+
+
+def _tree_device() -> str:
+    return "cuda" if get_gpu_device_count() > 0 else "cpu"

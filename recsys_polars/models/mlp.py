@@ -1,0 +1,124 @@
+"""The matching MLP: a network on [user vector; item vector], ending in one logit."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
+from recsys_polars.models import Device, FitSettings, Model
+from recsys_polars.models.training import Training, log_counts, torch_device, train
+from recsys_polars.ranking.mlp import MlpScorer
+from recsys_polars.tables import Vectors
+
+
+@dataclass(frozen=True)
+class MlpInputs:
+    """What the network sees: vector blocks of the item, the user's mean of the same, and whether their count too."""
+
+    blocks: tuple[str, ...]
+    with_count: bool
+
+
+class MatchingMlp:
+    """score(u, i) = the logit of 256 -> ReLU -> dropout 0.2 -> 64 -> ReLU -> 1 on [user; item].
+
+    By default the user is the mean of what they liked, the row's own item left out, and log(1 + count); negatives are
+    sampled; epochs are chosen by time-split validation. Under `notebook` the mean is leaky, negatives are dislikes only
+    and ten epochs are trained.
+    """
+
+    kind: ClassVar[str] = "mlp"
+    validates: ClassVar[bool] = True
+
+    def __init__(self, network: nn.Sequential, inputs: MlpInputs, *, rounds: int, facts: dict[str, Any]) -> None:
+        self.network, self.inputs, self.rounds, self.facts = network, inputs, rounds, facts
+
+    @classmethod
+    def fit(
+        cls,
+        known: Knowledge,
+        settings: FitSettings,
+        *,
+        validate: Callable[[Model], float] | None = None,
+        rounds: int | None = None,
+    ) -> Self:
+        """See `Model.fit`."""
+        inputs = _inputs(known, settings)
+        torch.manual_seed(settings.seed)
+        device = torch_device(settings.device)
+        network = matching_network(_width(known, inputs)).to(device)
+        model = cls(network, inputs, rounds=0, facts={})
+        columns = vector_columns_of(known, inputs.blocks)
+        items = torch.from_numpy(known.item_vectors[:, columns]).to(device)
+
+        def logits(users: Vectors, counts: Rows, item_rows: Rows) -> torch.Tensor:
+            user = torch.from_numpy(_user_inputs(users[:, columns], counts, inputs)).to(device)
+            item = items[torch.from_numpy(item_rows).to(device)]
+            scores: torch.Tensor = network(torch.cat([user, item], dim=1)).squeeze(1)
+            return scores
+
+        training = Training.of(settings, rounds=rounds)
+        model.rounds, model.facts = train(network, logits, known, training, validate and (lambda: validate(model)))
+        return model
+
+    def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> MlpScorer:
+        """See `Model.scorer`."""
+        columns = vector_columns_of(known, self.inputs.blocks)
+        means, counts = user_vectors(known, users)
+        layers = [(layer.weight, layer.bias) for layer in self.network if isinstance(layer, nn.Linear)]
+        return MlpScorer(
+            _user_inputs(means[:, columns], counts, self.inputs),
+            known.item_vectors[:, columns],
+            layers,
+            name=self.kind,
+            device=torch_device(device),
+        )
+
+    def save(self, folder: Path) -> None:
+        """See `Model.save`."""
+        save_file(self.network.state_dict(), folder / "weights.safetensors")
+        (folder / "inputs.json").write_text(json.dumps(asdict(self.inputs)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See `Model.load`."""
+        raw = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "weights.safetensors")
+        network = matching_network(weights["0.weight"].shape[1])
+        network.load_state_dict(weights)
+        return cls(network, MlpInputs(tuple(raw["blocks"]), raw["with_count"]), rounds=0, facts={})
+
+
+def matching_network(n_inputs: int) -> nn.Sequential:
+    """Return the notebook's network without its last sigmoid: the logit ranks, a float32 sigmoid saturates."""
+    return nn.Sequential(
+        nn.Linear(n_inputs, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)
+    )
+
+
+def _inputs(known: Knowledge, settings: FitSettings) -> MlpInputs:
+    if settings.recipe == "notebook":
+        return MlpInputs(notebook_blocks(tuple(known.blocks)), with_count=False)
+    return MlpInputs(tuple(known.blocks), with_count=True)
+
+
+def notebook_blocks(blocks: Sequence[str]) -> tuple[str, ...]:
+    """Return the notebook's blocks: CLIP and the numbers; TF-IDF where there is no CLIP."""
+    clip = tuple(block for block in blocks if block.startswith("clip_"))
+    text = tuple(block for block in blocks if block == "tfidf")
+    return (*(clip or text), "numeric")
+
+
+def _user_inputs(means: Vectors, counts: Rows, inputs: MlpInputs) -> Vectors:
+    return np.hstack([means, log_counts(counts)]) if inputs.with_count else means
+
+
+def _width(known: Knowledge, inputs: MlpInputs) -> int:
+    return 2 * len(vector_columns_of(known, inputs.blocks)) + inputs.with_count

@@ -1,0 +1,123 @@
+"""`evaluate`: predictions and the store's truth -> figures with intervals, every model over the same users."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_polars import counting, metrics
+from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.recipes import history_before
+from recsys_polars.recipes.rank import METADATA_KEY
+from recsys_polars.store import Store, open_store
+from recsys_polars.tables import Predictions, check
+
+SEED = 42
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of some predictions files.
+
+    Attributes:
+        k: length of the lists that were judged.
+        truth_users: the users with a positive in the test part; those without a list score 0.
+        cold_users: how many of them have no positive before the test cut.
+        runs: what each file says of its making, by name.
+        figures: name, metric, value, low, high: a 95 % interval over users.
+        differences: the same of each file minus the first, over the same draws of users.
+    """
+
+    k: int
+    truth_users: int
+    cold_users: int
+    runs: Mapping[str, Mapping[str, Any]]
+    figures: pl.DataFrame
+    differences: pl.DataFrame
+
+
+def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Literal["test", "warm"] = "test") -> Evaluation:
+    """Judge predictions against the test part of the store at `path`.
+
+    Args:
+        files: Parquet files of `Predictions`.
+        path: the store.
+        k: length of the list that is judged.
+        users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
+
+    Raises:
+        InputError: a file that can't be read, or no truth to judge by.
+        TableError: predictions that break their contract.
+        ArtefactError: predictions ranked on another generation of the store.
+    """
+    store = open_store(path)
+    history = history_before(store, "test")
+    warm = history.filter(pl.col("label") == 1).select("user_id").unique().collect()
+    truth = _truth(store, warm if users == "warm" else None)
+    popularity = counting.popularity(history).collect()
+    n_items = store.scan("items").select(pl.len()).collect().item()
+    runs: dict[str, dict[str, Any]] = {}
+    judged: dict[str, pl.DataFrame] = {}
+    for file in files:
+        predictions, run = _read(file, store)
+        name = _free_name(str(run.get("model", file.stem)), file, runs)
+        runs[name] = {**run, "file": str(file)}
+        judged[name] = metrics.add_list_figures(
+            metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=warm.height
+        )
+    first = next(iter(judged.values()))
+    summaries = {name: metrics.summarise(one, n_items=n_items, seed=SEED) for name, one in judged.items()}
+    differences = {
+        name: metrics.compare(one, first, n_items=n_items, seed=SEED) for name, one in list(judged.items())[1:]
+    }
+    truth_users = truth.select("user_id").unique()
+    return Evaluation(
+        k=k,
+        truth_users=truth_users.height,
+        cold_users=truth_users.join(warm, on="user_id", how="anti").height,
+        runs=runs,
+        figures=_stack(summaries),
+        differences=_stack(differences),
+    )
+
+
+def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
+    liked = store.scan("labelled").filter((pl.col("part") == "test") & (pl.col("label") == 1))
+    truth = liked.select("user_id", "item_id").collect()
+    if only is not None:
+        truth = truth.join(only, on="user_id", how="semi")
+    if truth.is_empty():
+        raise InputError(f"{store.path}: expected liked pairs in the test part to judge by, found none")
+    return truth
+
+
+def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
+    try:
+        metadata = pq.read_schema(file).metadata or {}
+        predictions = pl.read_parquet(file)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: expected predictions, found no such file") from error
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{file}: expected a Parquet file of predictions ({error})") from error
+    run = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    if run.get("generation", store.generation) != store.generation:
+        raise ArtefactError(
+            f"{file}: expected predictions for generation {store.generation} of {store.path}, "
+            f"found {run['generation']}; rank again"
+        )
+    return check(Predictions, predictions, name=str(file)), run
+
+
+def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:
+    """The model's name; the file's where two files are of one model."""
+    return next(free for free in (name, file.stem, str(file), f"{file} again") if free not in taken)
+
+
+def _stack(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    named = [table.select(pl.lit(name).alias("name"), pl.all()) for name, table in tables.items()]
+    return pl.concat(named) if named else pl.DataFrame()

@@ -1,0 +1,42 @@
+"""Lists of ids that a user gives: one a line, or a column of a table."""
+
+from pathlib import Path
+
+import polars as pl
+
+from recsys_polars.errors import InputError
+
+
+def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
+    """Return the ids of a file, sorted and unique.
+
+    Args:
+        path: Parquet or CSV with `column`; any other file has one id a line, blank lines left out.
+        column: name of the column, and of the result.
+        option: what the user calls the file by.
+
+    Raises:
+        InputError: no such file, no such column, or no ids.
+    """
+    if not path.is_file():
+        raise InputError(f"{option} {path}: expected a word or a file of ids, found no such file")
+    try:
+        ids = _read(path, column)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{option} {path}: expected ids in a column {column}, found none ({error})") from error
+    ids = ids.cast(pl.String).drop_nulls().unique().sort()
+    if ids.is_empty():
+        raise InputError(f"{option} {path}: expected ids, found none")
+    return ids
+
+
+def _read(path: Path, column: str) -> pl.Series:
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path, columns=[column])[column]
+    if path.suffix == ".csv":
+        return pl.read_csv(path, columns=[column], infer_schema=False)[column]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, one id a line ({error})") from error
+    return pl.Series(column, [line for line in lines if line.strip()], dtype=pl.String)

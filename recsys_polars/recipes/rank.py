@@ -1,0 +1,198 @@
+"""`rank`: a trained model -> the exact top k of every user, in one Parquet file."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_polars.artefacts import sync
+from recsys_polars.errors import InputError
+from recsys_polars.knowledge import NOBODY, Knowledge, Rows
+from recsys_polars.models import Device, Model
+from recsys_polars.ranking import PerItemScorer, Scorer, SparseRows, rank_blocks
+from recsys_polars.recipes import Progress, knowledge_before, silent
+from recsys_polars.recipes.ids import read_ids
+from recsys_polars.recipes.train import load_model
+from recsys_polars.store import Store, open_store
+
+METADATA_KEY = b"recsys_polars"
+USERS_AT_ONCE = 8192
+"""Users of a row group of the predictions."""
+_SCHEMA = pa.schema(
+    [("user_id", pa.string()), ("rank", pa.uint32()), ("item_id", pa.string()), ("score", pa.float32())]
+)
+
+
+@dataclass(frozen=True)
+class RankSettings:
+    """What to rank, for whom.
+
+    Attributes:
+        kind: the model; None: the one trained last.
+        k: length of a list; shorter where a user has fewer items left.
+        users: `test`, `all`, or a file of ids.
+        candidates: `catalogue`, `train` (items with an interaction before the test cut), or a file of ids.
+        exclude_seen: leave out what a user had before the test cut; None: as the model's recipe has it.
+        memory_bytes: for the blocks of scores.
+    """
+
+    kind: str | None = None
+    k: int = 10
+    users: str = "test"
+    candidates: str = "catalogue"
+    exclude_seen: bool | None = None
+    device: Device = "auto"
+    memory_bytes: int = 2 << 30
+
+
+def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = silent) -> dict[str, Any]:
+    """Rank with a model of the store at `path` and write `Predictions` to `out`, which appears when it is complete.
+
+    Cold users, those without a positive before the test cut, get the popular items.
+
+    Returns:
+        The figures of the run, as they stand in the file's metadata.
+
+    Raises:
+        InputError: no users, no candidates, ids that can't be read, or a k below 1.
+        ArtefactError: no store, or no model trained on its current generation.
+    """
+    store = open_store(path)
+    model, manifest = load_model(store, settings.kind)
+    recipe = manifest["settings"]["recipe"]
+    exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
+    known = knowledge_before(store, "test")
+    user_ids = _user_ids(store, known, settings.users)
+    candidates = _candidates(known, settings.candidates)
+    began = time.perf_counter()
+    queue = _queue(known, user_ids, model, settings, exclude_seen=exclude_seen)
+    figures = {
+        "model": manifest["kind"],
+        "recipe": recipe,
+        "generation": store.generation,
+        "k": settings.k,
+        "users": len(user_ids),
+        "cold_users": int((~queue.is_warm).sum()),
+        "items": known.n_items if candidates is None else len(candidates),
+        "exclude_seen": exclude_seen,
+        "train_seconds": manifest["seconds"],
+    }
+    with _writer(out) as writer:
+        for table in _blocks(queue, known.item_ids, candidates, settings, progress):
+            writer.write_table(table)
+        figures["rank_seconds"] = time.perf_counter() - began
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(figures)})
+    return figures
+
+
+def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
+    """The ids to rank, sorted and unique."""
+    if users == "all":
+        return known.user_ids
+    if users == "test":
+        found = store.scan("labelled").filter(pl.col("part") == "test").select("user_id").unique().collect()["user_id"]
+        if found.is_empty():
+            raise InputError("--users test: expected users in the test part, found none; use --users all")
+        return found.sort()
+    return read_ids(Path(users), "user_id", option="--users")
+
+
+def _candidates(known: Knowledge, candidates: str) -> Rows | None:
+    """The item rows to choose from, ascending; None: all."""
+    if candidates == "catalogue":
+        return None
+    if candidates == "train":
+        return np.unique(known.item_rows)
+    ids = read_ids(Path(candidates), "item_id", option="--candidates")
+    rows = known.item_ids.to_frame().with_row_index("row").filter(pl.col("item_id").is_in(ids.implode()))["row"]
+    if rows.is_empty():
+        raise InputError(f"--candidates {candidates}: expected ids of the catalogue, found none among {len(ids):,}")
+    return rows.to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The warm or the cold users: their scorer, whose user j is the j-th of them, and what each has seen."""
+
+    scorer: Scorer
+    seen: SparseRows | None
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """The users in the order of their ids, in two sides. `places` counts within the user's side."""
+
+    user_ids: pl.Series
+    is_warm: np.ndarray[Any, np.dtype[np.bool_]]
+    places: Rows
+    warm: _Side
+    cold: _Side
+
+
+def _queue(
+    known: Knowledge, user_ids: pl.Series, model: Model, settings: RankSettings, *, exclude_seen: bool
+) -> _Queue:
+    rows = known.rows_of_users(user_ids)
+    is_warm = (rows != NOBODY) & (known.n_positives[rows] > 0)
+    warm, cold = rows[is_warm], rows[~is_warm]
+    popularity = PerItemScorer(known.item_counts().astype(np.float64), n_users=len(cold))
+    return _Queue(
+        user_ids=user_ids,
+        is_warm=is_warm,
+        places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
+        warm=_Side(model.scorer(known, warm, device=settings.device), known.seen(warm) if exclude_seen else None),
+        cold=_Side(popularity, known.seen(cold) if exclude_seen else None),
+    )
+
+
+def _blocks(
+    queue: _Queue, item_ids: pl.Series, candidates: Rows | None, settings: RankSettings, progress: Progress
+) -> Iterator[pa.Table]:
+    """Yield the predictions of USERS_AT_ONCE users at a time, in the order of `Predictions`."""
+    n_users = len(queue.user_ids)
+    for start in range(0, n_users, USERS_AT_ONCE):
+        block = np.arange(start, min(start + USERS_AT_ONCE, n_users))
+        lists = []
+        for side, members in ((queue.warm, block[queue.is_warm[block]]), (queue.cold, block[~queue.is_warm[block]])):
+            for top in rank_blocks(
+                side.scorer,
+                queue.places[members],
+                k=settings.k,
+                seen=side.seen,
+                candidates=candidates,
+                memory_bytes=settings.memory_bytes // 2,
+            ):
+                # The members of a side in this block have consecutive places.
+                user = members[top.users - queue.places[members[0]]]
+                lists.append(pl.DataFrame({"user": user, "item": top.items, "rank": top.ranks, "score": top.scores}))
+                progress("rank users", start + top.stop, n_users)
+        yield _named(pl.concat(lists).sort("user", "rank"), queue.user_ids, item_ids)
+
+
+@contextmanager
+def _writer(out: Path) -> Iterator[pq.ParquetWriter]:
+    """A file that appears at `out` when it is complete."""
+    beside = out.with_name(f".{out.name}.tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with pq.ParquetWriter(beside, _SCHEMA) as writer:
+            yield writer
+        sync(beside)
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _named(lists: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pa.Table:
+    named = lists.select(
+        user_id=user_ids.gather(lists["user"]), rank="rank", item_id=item_ids.gather(lists["item"]), score="score"
+    )
+    return named.to_arrow().cast(_SCHEMA)

@@ -1,0 +1,124 @@
+"""`train`: the store -> a model inside it. Choices are made on the valid part; then all before the test cut is learnt."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys_polars import metrics
+from recsys_polars.artefacts import current_generation, staged, write_text
+from recsys_polars.errors import ArtefactError
+from recsys_polars.knowledge import Knowledge, Rows
+from recsys_polars.models import FitSettings, Model, model_class
+from recsys_polars.ranking import rank_blocks
+from recsys_polars.recipes import Progress, knowledge_before, silent
+from recsys_polars.store import Store, open_store
+
+VALIDATION_USERS = 2000
+VALIDATION_K = 10
+
+
+def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = silent) -> Mapping[str, Any]:
+    """Train a model of `kind` on the store at `path` and save it there.
+
+    Returns:
+        The model's manifest: kind, generation, settings, rounds, the figures of the training, seconds.
+
+    Raises:
+        InputError: an unknown kind, or nothing to learn from.
+        ArtefactError: no store there.
+    """
+    store, cls = open_store(path), model_class(kind)
+    began = time.perf_counter()
+    rounds, chosen = _choose_rounds(store, cls, settings, progress)
+    progress("train", 0, 1)
+    model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
+    progress("train", 1, 1)
+    with staged(store.models_folder / kind) as stage:
+        model.save(stage.folder)
+        for file in sorted(stage.folder.iterdir()):
+            stage.add_file(file.name)
+        stage.facts |= {
+            "kind": kind,
+            "generation": store.generation,
+            "settings": asdict(settings),
+            "rounds": model.rounds,
+            "choice": chosen,
+            "training": model.facts,
+            "seconds": time.perf_counter() - began,
+        }
+    write_text(store.models_folder / "CURRENT", kind)
+    return current_generation(store.models_folder / kind)[1]
+
+
+def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]]:
+    """Return a trained model of a store, the one trained last where `kind` is None, and its manifest.
+
+    Raises:
+        ArtefactError: no such model, or one trained on another generation of the store.
+    """
+    pointer = store.models_folder / "CURRENT"
+    kind = kind or (pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None)
+    if kind is None:
+        raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
+    cls, folder = model_class(kind), store.models_folder / kind
+    if not (folder / "CURRENT").is_file():
+        raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
+    generation, manifest = current_generation(folder)
+    if manifest["generation"] != store.generation:
+        raise ArtefactError(
+            f"{folder}: expected a model of generation {store.generation} of the store, found one of "
+            f"{manifest['generation']}; run train --model {kind} again"
+        )
+    return cls.load(folder / generation), manifest
+
+
+def _choose_rounds(
+    store: Store, cls: type[Model], settings: FitSettings, progress: Progress
+) -> tuple[int | None, dict[str, Any]]:
+    """Return the rounds that rank the valid part best, fitted on what lies before the valid cut; None: the default."""
+    if settings.recipe == "notebook" or not cls.validates:
+        return None, {}
+    known = knowledge_before(store, "valid")
+    truth = _valid_truth(store, known, seed=settings.seed)
+    if truth.is_empty():
+        return None, {"why_no_choice": "no user of the valid part has a history before it"}
+    users = known.rows_of_users(truth["user_id"].unique().sort())
+    asked = 0
+
+    def validate(model: Model) -> float:
+        nonlocal asked
+        asked += 1
+        progress("choose the number of rounds", asked, max(asked + 1, 10))
+        return _mean_ap(model, known, users, truth, settings)
+
+    model = cls.fit(known, settings, validate=validate)
+    return model.rounds, {"rounds": model.rounds, "users": len(users), **model.facts}
+
+
+def _valid_truth(store: Store, known: Knowledge, *, seed: int) -> pl.DataFrame:
+    """The liked pairs of the valid part of (at most VALIDATION_USERS random) users with a history before it."""
+    warm = known.user_ids.filter(pl.Series(known.n_positives > 0))
+    liked = store.scan("labelled").filter((pl.col("part") == "valid") & (pl.col("label") == 1)).collect()
+    liked = liked.filter(pl.col("user_id").is_in(warm.implode())).select("user_id", "item_id")
+    users = liked["user_id"].unique().sort()
+    if len(users) > VALIDATION_USERS:
+        users = users.sample(VALIDATION_USERS, seed=seed)
+    return liked.filter(pl.col("user_id").is_in(users.implode()))
+
+
+def _mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
+    scorer = model.scorer(known, users, device=settings.device)
+    blocks = list(rank_blocks(scorer, np.arange(len(users)), k=VALIDATION_K, seen=known.seen(users)))
+    predictions = pl.DataFrame(
+        {
+            "user_id": known.user_ids.gather(users[np.concatenate([block.users for block in blocks])]),
+            "item_id": known.item_ids.gather(np.concatenate([block.items for block in blocks])),
+            "rank": np.concatenate([block.ranks for block in blocks]),
+        }
+    )
+    return float(metrics.per_user(predictions, truth, k=VALIDATION_K)["ap"].to_numpy().mean())
