@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from recsys_polars.errors import InputError
-from recsys_polars.ranking.protocol import SparseRows
 from recsys_polars.store import Store
 from recsys_polars.tables import ItemFeatures, Vectors, features_table
 
@@ -79,13 +78,17 @@ class Knowledge:
         found = self.user_ids.gather(np.minimum(places, self.n_users - 1)) == user_ids
         return np.where(found.to_numpy(), places, NOBODY)
 
-    def seen(self, users: Rows) -> SparseRows:
-        """Return the items that each of `users` has in their history, liked or not; none for NOBODY."""
+    def seen(self, users: Rows) -> tuple[Rows, Rows]:
+        """Return the items that each of `users` has in their history, liked or not; none for NOBODY.
+
+        Returns:
+            Offsets (n + 1,) and item rows: those of users[j] are at offsets[j] to offsets[j + 1].
+        """
         starts = self.offsets[users]
         counts = np.where(users == NOBODY, 0, np.diff(self.offsets)[users])
         indptr = np.concatenate([[0], counts.cumsum()])
         places = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], counts)
-        return SparseRows(indptr, self.item_rows[places])
+        return indptr, self.item_rows[places]
 
 
 def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowledge:
@@ -196,7 +199,8 @@ def vector_columns_of(known: Knowledge, blocks: Sequence[str]) -> Rows:
     missing = [block for block in blocks if block not in known.blocks]
     if missing:
         raise InputError(f"vector blocks: expected {', '.join(missing)}, found {', '.join(known.blocks)}")
-    return np.concatenate([np.r_[known.blocks[block]] for block in blocks]).astype(np.int64)
+    columns = [np.arange(known.blocks[block].start, known.blocks[block].stop) for block in blocks]
+    return np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
 
 
 def width(columns: slice) -> int:

@@ -82,8 +82,7 @@ def add_list_figures(
     Raises:
         TableError: an item with more positives than there are train users.
     """
-    most = popularity.select(pl.col("n_positives").max().fill_null(0)).item()
-    if most > n_train_users:
+    if (most := popularity.select(pl.col("n_positives").max().fill_null(0)).item()) > n_train_users:
         raise TableError(f"popularity: expected n_positives up to the {n_train_users:,} train users, found {most:,}")
     share = pl.col("n_positives").fill_null(0).clip(lower_bound=1) / max(n_train_users, 1)
     lists = (
@@ -92,7 +91,7 @@ def add_list_figures(
         .with_columns(n_lists=pl.len().over("item_id"), first_user=pl.col("user_id").min().over("item_id"))
         .group_by("user_id", maintain_order=True)
         .agg(
-            novelty=(1 / share).log(2).mean(),
+            novelty=_sum_in_order((1 / share).log(2)) / pl.len(),
             n_first=(pl.col("first_user") == pl.col("user_id")).sum(),
             n_only=(pl.col("n_lists") == 1).sum(),
         )
@@ -144,8 +143,7 @@ def resample_means(values: Floats, *, seed: int, n_resamples: int = 1000) -> Flo
     All columns share a resample's draw. NaN is an absent value; a column drawn without any value gets NaN. One draw is
     in memory at a time. No BLAS, so that the number of threads changes no byte.
     """
-    n_users = len(values)
-    rng = np.random.default_rng(seed)
+    rng, n_users = np.random.default_rng(seed), len(values)
     draws = (np.bincount(rng.integers(n_users, size=n_users), minlength=n_users) for _ in range(n_resamples))
     sums_and_counts = _sums_and_counts(values)
     return np.stack([_weighted_means(sums_and_counts, draw.astype(np.float64)) for draw in draws])
@@ -154,8 +152,8 @@ def resample_means(values: Floats, *, seed: int, n_resamples: int = 1000) -> Flo
 def percentile_interval(resampled: Floats) -> Floats:
     """The middle 95 % of each column, NaN left out: (n_resamples, n_metrics) -> (n_metrics, 2), low and high."""
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    known = [column[~np.isnan(column)] for column in resampled.T]
-    return np.array([np.quantile(column, tails) if column.size else [np.nan, np.nan] for column in known])
+    columns = (column[~np.isnan(column)] for column in resampled.T)
+    return np.array([np.quantile(column, tails) if column.size else [np.nan, np.nan] for column in columns])
 
 
 def _check(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> None:
@@ -187,7 +185,7 @@ def _wrong_ranks(predictions: pl.DataFrame) -> list[str]:
 
 
 def _shown(predictions: pl.DataFrame, users: pl.DataFrame, *, k: int) -> pl.DataFrame:
-    """The rows that are judged, sorted by user_id and rank, so that floats are always added in the same order."""
+    """The rows that are judged, sorted by user_id and rank."""
     judged = predictions.filter(pl.col("rank") <= k).join(users, on="user_id", how="semi")
     return judged.select("user_id", "item_id", "rank").sort("user_id", "rank")
 
@@ -197,10 +195,15 @@ def _hit_sums(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> pl.D
     hits = _shown(predictions, truth, k=k).join(truth, on=["user_id", "item_id"], how="semi", maintain_order="left")
     return hits.group_by("user_id", maintain_order=True).agg(
         n_hits=pl.len(),
-        ap_sum=(pl.int_range(1, pl.len() + 1) / pl.col("rank")).sum(),
-        dcg=(1 / (pl.col("rank") + 1).log(2)).sum(),
+        ap_sum=_sum_in_order(pl.int_range(1, pl.len() + 1) / pl.col("rank")),
+        dcg=_sum_in_order(1 / (pl.col("rank") + 1).log(2)),
         mrr=1 / pl.col("rank").min(),
     )
+
+
+def _sum_in_order(terms: pl.Expr) -> pl.Expr:
+    """A group's sum in row order: `sum()` may add in another order, with another last bit, on more threads."""
+    return terms.cum_sum().last()
 
 
 def _sums_and_counts(values: Floats) -> Floats:
@@ -218,13 +221,12 @@ def _means(values: Floats) -> Floats:
 
 
 def _a_minus_b(means: Floats) -> Floats:
-    a, b = np.split(means, 2, axis=-1)
-    return a - b
+    means_a, means_b = np.split(means, 2, axis=-1)
+    return means_a - means_b
 
 
 def _shown_counts(users: pl.DataFrame, n_items: int) -> Floats:
-    n_shown = users.get_column("n_first").sum()
-    if n_shown > n_items:
+    if (n_shown := users.get_column("n_first").sum()) > n_items:
         raise TableError(f"items: expected at least the {n_shown:,} items that the lists show, found {n_items:,}")
     return users.select("n_first", "n_only").to_numpy().astype(np.float64)
 
@@ -243,5 +245,5 @@ def _coverage(shown_counts: Floats, n_items: int) -> Floats:
 
 def _summary(means: Floats, intervals: Floats, coverage: Floats) -> pl.DataFrame:
     figures = np.vstack([np.column_stack([means, intervals]), coverage])
-    columns = dict(zip(("value", "low", "high"), figures.T, strict=True))
-    return pl.DataFrame({"metric": [*MEANS, "coverage"], **columns}).with_columns(pl.exclude("metric").fill_nan(None))
+    columns = pl.DataFrame(figures, ["value", "low", "high"], orient="row", nan_to_null=True)
+    return columns.insert_column(0, pl.Series("metric", [*MEANS, "coverage"]))

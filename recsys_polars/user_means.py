@@ -28,7 +28,7 @@ def aggregate_user_means(
     # One place in memory for each user, in a fixed order, so that sums are the same whatever the number of threads.
     liked = positives.sort("user_id", "item_row").collect()
     counts = liked.group_by("user_id", maintain_order=True).len("n_positives")
-    offsets = np.concatenate([[0], counts["n_positives"].to_numpy().cumsum()])
+    offsets = np.concatenate([[0], counts["n_positives"].to_numpy().cumsum(dtype=np.int64)])
     item_rows = liked["item_row"].to_numpy()
     means = np.empty((counts.height, item_vectors.shape[1]), dtype=np.float32)
     block = max(1, memory_bytes // 2 // (8 * max(1, item_vectors.shape[1])))

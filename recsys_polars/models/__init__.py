@@ -1,17 +1,12 @@
 """The models, one file each, behind one Protocol. Naming a model imports neither catboost nor torch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, cast
+from typing import TYPE_CHECKING, cast
 
 from recsys_polars.errors import InputError
-from recsys_polars.knowledge import Knowledge, Rows
-from recsys_polars.ranking.protocol import Scorer
 
-Recipe = Literal["default", "notebook"]
-Device = Literal["auto", "cpu", "cuda"]
+if TYPE_CHECKING:
+    from recsys_polars.models.protocol import Model
 
 KINDS = {
     "popularity": "recsys_polars.models.popularity:Popularity",
@@ -22,75 +17,7 @@ KINDS = {
 """The import path of each kind."""
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """How to train.
-
-    Attributes:
-        recipe: `notebook` repeats the notebook's choices, leaks included, so that its claims can be checked.
-        device: `auto` takes a GPU where there is one.
-        seed: of everything random.
-        memory_bytes: what the training examples of a model that needs them all at once may take.
-    """
-
-    recipe: Recipe = "default"
-    device: Device = "auto"
-    seed: int = 42
-    memory_bytes: int = 2 << 30
-
-
-class Model(Protocol):
-    """A trained model.
-
-    Attributes:
-        kind: its name on the command line.
-        validates: whether there are rounds to choose.
-        rounds: epochs or trees that it was trained for; what a refit repeats.
-        facts: what its manifest should say of the training.
-    """
-
-    kind: ClassVar[str]
-    validates: ClassVar[bool]
-    rounds: int
-    facts: dict[str, Any]
-
-    @classmethod
-    def fit(
-        cls,
-        known: Knowledge,
-        settings: FitSettings,
-        *,
-        validate: Callable[["Model"], float] | None = None,
-        rounds: int | None = None,
-    ) -> Self:
-        """Train on what is known.
-
-        Args:
-            known: the history and the features to learn from.
-            settings: how.
-            validate: the higher, the better; asked after some rounds to choose their number. None: train all rounds.
-            rounds: epochs or trees to train; None: the model's own default.
-
-        Returns:
-            The model, with the rounds that validated best.
-        """
-        ...
-
-    def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> Scorer:
-        """Return a scorer: its user j is `users[j]`, a user row of `known`; its item i is item row i of `known`."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write the model's files into an empty folder."""
-        ...
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        ...
-
-
-def model_class(kind: str) -> type[Model]:
+def model_class(kind: str) -> "type[Model]":
     """Return the class of a kind, importing what it needs.
 
     Raises:

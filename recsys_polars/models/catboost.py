@@ -21,8 +21,9 @@ from recsys_polars.knowledge import (
     user_vectors,
     vector_columns_of,
 )
-from recsys_polars.models import Device, FitSettings, Model
 from recsys_polars.models.catboost_trees import Side, SplitTrees, export_json, leaf_bits, split_trees
+from recsys_polars.models.protocol import Device, FitSettings, Model
+from recsys_polars.ranking.protocol import IntArray
 from recsys_polars.ranking.trees import TreeScorer
 from recsys_polars.tables import Vectors
 
@@ -160,7 +161,9 @@ class _Features:
         user_names = user_names if inputs.with_user else []
         self.number_names, self.category_names = [*user_names, *number_names], category_names
         n_item = len(number_names) + len(category_names)
-        self.sides: list[Side] = ["user"] * len(user_names) + ["item"] * n_item
+        user_side: list[Side] = ["user"] * len(user_names)
+        item_side: list[Side] = ["item"] * n_item
+        self.sides = user_side + item_side
         self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
 
     def pool(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Pool:
@@ -192,7 +195,7 @@ class _UserBits:
     def __init__(self, trees: CatBoostClassifier, features: _Features, parts: SplitTrees, users: Rows) -> None:
         self.trees, self.features, self.parts, self.users = trees, features, parts, users
 
-    def __call__(self, places: Rows) -> Rows:
+    def __call__(self, places: IntArray) -> IntArray:
         # Any item will do: only the bits of user splits are kept.
         pool = self.features.pool(self.users[places], np.zeros(len(places), dtype=np.int64))
         return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from recsys_polars.knowledge import Knowledge, Rows
-from recsys_polars.models import Device, FitSettings, Model
+from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.ranking.per_item import PerItemScorer
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from recsys_polars.errors import InputError
 from recsys_polars.examples import Examples, observed_examples, sampled_examples
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors
-from recsys_polars.models import Device, FitSettings
+from recsys_polars.models.protocol import Device, FitSettings
 from recsys_polars.tables import Vectors
 
 Logits = Callable[[Vectors, Rows, Rows], torch.Tensor]

@@ -55,10 +55,10 @@ def rank_blocks(
         sizes: overrules what `memory_bytes` leads to.
 
     Returns:
-        One `TopK` per block of users, lazily. At once where the arguments are wrong:
+        One `TopK` per block of users, each computed when it is asked for.
 
     Raises:
-        InputError: rows out of range, candidates out of order, or k below 1.
+        InputError: rows out of range, candidates out of order, or k below 1: at the call, before any work.
         ArtefactError: a score that isn't finite, when it is met; it names the scorer.
     """
     users = np.asarray(users).astype(np.int64)

@@ -13,7 +13,7 @@ SLACK = 1.0 + 1e-9
 # A product below float32's range may be flushed to zero (2^-126 each); this covers 10^7 of them.
 UNDERFLOW = 1e-30
 # torch may round the inputs of float32 products to TF32 (11 bits) or bfloat16 (8 bits), and tensor cores cut sums off
-# instead of # rounding them. "high" may be either TF32 or a split bfloat16: both lose less than 2^-11.
+# instead of rounding them. "high" may be either TF32 or a split bfloat16: both lose less than 2^-11.
 _LOW_PRECISION_INPUTS = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
 
 
@@ -34,7 +34,8 @@ def gamma_double(n_terms: int) -> float:
 
 def rounded(x: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A float64 tensor rounded to float32, and its float64 error after that."""
-    return x.float(), (error + ROUNDOFF * x.abs()) * SLACK + UNDERFLOW
+    nearest = x.float()
+    return nearest, (error + (x - nearest.double()).abs()) * SLACK
 
 
 def linear_error(

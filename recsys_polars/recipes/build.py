@@ -211,9 +211,9 @@ def _check_history(labelled: pl.DataFrame, settings: BuildSettings) -> None:
     before_test = labelled.filter(pl.col("part") != "test")
     if before_test.is_empty():
         raise InputError(
-            f"--split {settings.split}: expected interactions before the test cut, found none: every row lies at or after it"
+            f"--split {settings.split}: expected interactions before the test cut, found none: all rows lie after it"
         )
-    if not before_test["label"].any():
+    if not before_test["label"].sum():
         raise InputError(
             f"--min-rating {settings.min_rating:g}: expected some liked pairs before the test cut, found none in "
             f"{before_test.height:,}; lower it, or use --implicit"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from recsys_polars.artefacts import sync
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
-from recsys_polars.models import Device, Model
+from recsys_polars.models.protocol import Device, Model
 from recsys_polars.ranking import PerItemScorer, Scorer, SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.ids import read_ids
@@ -148,8 +148,10 @@ def _queue(
         user_ids=user_ids,
         is_warm=is_warm,
         places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
-        warm=_Side(model.scorer(known, warm, device=settings.device), known.seen(warm) if exclude_seen else None),
-        cold=_Side(popularity, known.seen(cold) if exclude_seen else None),
+        warm=_Side(
+            model.scorer(known, warm, device=settings.device), SparseRows(*known.seen(warm)) if exclude_seen else None
+        ),
+        cold=_Side(popularity, SparseRows(*known.seen(cold)) if exclude_seen else None),
     )
 
 

@@ -1,4 +1,4 @@
-"""`train`: the store -> a model inside it. Choices are made on the valid part; then all before the test cut is learnt."""
+"""`train`: the store -> a model inside it. Choices are made on the valid part, then the rest is learnt too."""
 
 import time
 from collections.abc import Mapping
@@ -13,8 +13,9 @@ from recsys_polars import metrics
 from recsys_polars.artefacts import current_generation, staged, write_text
 from recsys_polars.errors import ArtefactError
 from recsys_polars.knowledge import Knowledge, Rows
-from recsys_polars.models import FitSettings, Model, model_class
-from recsys_polars.ranking import rank_blocks
+from recsys_polars.models import model_class
+from recsys_polars.models.protocol import FitSettings, Model
+from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.store import Store, open_store
 
@@ -113,7 +114,7 @@ def _valid_truth(store: Store, known: Knowledge, *, seed: int) -> pl.DataFrame:
 
 def _mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
     scorer = model.scorer(known, users, device=settings.device)
-    blocks = list(rank_blocks(scorer, np.arange(len(users)), k=VALIDATION_K, seen=known.seen(users)))
+    blocks = list(rank_blocks(scorer, np.arange(len(users)), k=VALIDATION_K, seen=SparseRows(*known.seen(users))))
     predictions = pl.DataFrame(
         {
             "user_id": known.user_ids.gather(users[np.concatenate([block.users for block in blocks])]),

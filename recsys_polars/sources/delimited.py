@@ -2,13 +2,13 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
 from recsys_polars.errors import InputError
-from recsys_polars.sources.files import Head
+from recsys_polars.sources.files import Head, printable
 from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name, without_last_blank
 
 SEPARATORS = (",", "\t", ";", "|")
@@ -18,7 +18,7 @@ _SPARE = ("extra_0", "extra_1", "extra_2", "extra_3")
 def open_delimited(path: Path, head: Head) -> RawFile:
     """Open a table with a header line, plain or compressed; the separator is the likeliest one in the header.
 
-    `line` is the line of the file as long as no field holds a line break: such a row counts as one. The header counts too.
+    `line` counts the header and then rows: it is the line of the file unless a field before it holds a line break.
 
     Raises:
         InputError: where the header has a name twice or spans several lines.
@@ -38,19 +38,15 @@ def open_delimited(path: Path, head: Head) -> RawFile:
 
 
 def _fields(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
-    # A quote that never closes, or a field beyond the module's limit, ends the sample, not the file.
     reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator)
-    while True:
-        try:
-            yield from islice(reader, 1_000)
-        except csv.Error:
-            pass
-        return
+    # A quote that never closes, or a field beyond the module's limit, ends the sample, not the file.
+    with suppress(csv.Error):
+        yield from reader
 
 
 def _check_header(path: Path, header: Sequence[str], line: str) -> None:
     if any("\n" in name for name in header) or not header:
-        raise InputError(f"{path}: expected a header on one line, found {line[:80]}")
+        raise InputError(f"{path}: expected a header on one line, found {printable(line)}")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise InputError(f"{path}: expected each column once in the header, found {', '.join(twice)} more than once")

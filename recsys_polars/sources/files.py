@@ -18,6 +18,7 @@ COMPRESSED = (".gz", ".zst")
 HEAD_BYTES = 1 << 22
 HEAD_LINES = 1_000
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ def _matches(path: Path, patterns: Sequence[str]) -> bool:
     return any(fnmatch(path.name.lower(), pattern) for pattern in patterns)
 
 
+def printable(text: str, limit: int = 80) -> str:
+    """Return the beginning of text out of a file, fit for a message: one line, no control characters."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:limit])
+
+
 def data_suffix(path: Path) -> str:
     """Return the suffix that tells a file's type, in lower case: `.csv` of `ratings.csv.gz`."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -95,10 +101,12 @@ def head_of(path: Path) -> Head:
     """Return the beginning of a file.
 
     Raises:
-        InputError: where the file has no bytes or only blank lines at its beginning.
+        InputError: where the file is empty, has only blank lines at its beginning, or is in UTF-16.
     """
     with open_bytes(path) as file:
         start = file.read(HEAD_BYTES)
+    if start.startswith(_UTF16):
+        raise InputError(f"{path}: expected text in UTF-8, found UTF-16: convert the file first")
     lines = start.decode("utf-8-sig", errors="replace").split("\n")
     if len(start) == HEAD_BYTES and len(lines) > 1:
         lines.pop()

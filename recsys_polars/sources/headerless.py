@@ -1,4 +1,4 @@
-"""Text files without a header, known by the shape of their first line: MovieLens 100K, 1M, 10M and Amazon's ratings only."""
+"""Text files without a header, known by their first line: MovieLens 100K, 1M and 10M, and Amazon's ratings only."""
 
 import re
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """JSON lines as raw rows: one object a line, fields as text; lists and objects as their JSON.
 
-Lines that are not strict JSON get a second chance: NaN and Infinity as Python writes them, and the printed Python dicts of
-the 2014 Amazon metadata. Only those lines pay for it.
+Lines that are not strict JSON get a second chance: NaN and Infinity as Python writes them, and the printed Python dicts
+of the 2014 Amazon metadata. Only those lines pay for it.
 """
 
 import ast
@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 
 from recsys_polars.errors import InputError
-from recsys_polars.sources.files import Head
+from recsys_polars.sources.files import Head, printable
 from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name, rewrite, without_last_blank
 
 MAX_LITERAL = 1_000_000
-"""The longest line, in characters, that is tried as a printed Python dict: the parser needs some hundred times as much."""
+"""The longest line, in characters, tried as a printed Python dict: the parser needs some hundred times its size."""
 _LONG_NUMBER = "[0-9]{19}"
 _TOO_DEEP_OR_WRONG = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 
@@ -31,7 +31,7 @@ def open_json_lines(path: Path, head: Head) -> RawFile:
     """
     objects = [value for value in map(parse_loosely, head.lines) if isinstance(value, dict)]
     if not objects:
-        found = head.lines[head.first].strip()[:80]
+        found = printable(head.lines[head.first].strip())
         raise InputError(f"{path}: expected one JSON object a line, found {found}")
     values: dict[str, list[object]] = {}
     for value in objects:
@@ -71,16 +71,15 @@ def _scan(path: Path, paths: Mapping[str, str]) -> pl.LazyFrame:
 def strict_json(lines: pl.Series, probe: str) -> pl.Series:
     """Return lines that Polars reads as JSON; null where a line can't be understood.
 
-    A line in which `probe` (the path of the id) is found is fine as it is: that costs no second parse. Numbers beyond 64 bits
-    are quoted, as Polars would round them.
+    A line in which `probe` (the path of the id) is found is fine as it is: that costs no second parse. Numbers beyond
+    64 bits are quoted, as Polars would round them.
     """
     doubtful = lines.str.json_path_match(probe).is_null() | lines.str.contains(_LONG_NUMBER)
     if not doubtful.any():
         return lines
     repaired = rewrite(lines, doubtful, _repaired)
-    return pl.select(pl.when(doubtful & repaired.str.json_path_match("$").is_null()).then(None).otherwise(repaired))[
-        :, 0
-    ].rename(lines.name)
+    broken = doubtful & repaired.str.json_path_match("$").is_null()
+    return repaired.scatter(broken.arg_true(), None)
 
 
 def _repaired(line: str) -> str | None:
@@ -88,7 +87,7 @@ def _repaired(line: str) -> str | None:
     return None if value is None else json.dumps(value)
 
 
-def parse_loosely(text: str) -> Any:  # noqa: ANN401
+def parse_loosely(text: str) -> Any:
     """Return the value of strict JSON, Python's JSON or a printed Python value; None if it is none of them.
 
     Numbers come as the text that stands there, NaN as None.
@@ -99,8 +98,8 @@ def parse_loosely(text: str) -> Any:  # noqa: ANN401
         return _printed_value(text)
 
 
-def _printed_value(text: str) -> Any:  # noqa: ANN401
-    if len(text) > MAX_LITERAL or not text.lstrip().startswith(("{", "[", "(")):
+def _printed_value(text: str) -> Any:
+    if len(text) > MAX_LITERAL or not text.lstrip().startswith(("{", "[")):
         return None
     try:
         with warnings.catch_warnings():

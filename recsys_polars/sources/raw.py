@@ -26,7 +26,7 @@ class RawFile:
 
     One row per raw row, in the file's order. `rule` is null unless the line as a whole is broken."""
     open_ended: bool = False
-    """Whether rows may have columns that `columns` does not list: JSON lines, of which only the first were looked at."""
+    """Whether rows may have columns that `columns` does not list: JSON lines, of which only the first were seen."""
     format: str | None = None
     """The format, where the rows alone give it away because there is no header."""
 

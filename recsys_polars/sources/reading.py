@@ -5,23 +5,23 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from recsys_polars.errors import InputError
-from recsys_polars.sources.files import open_bytes
+from recsys_polars.sources.files import open_bytes, printable
 
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _OUTPUT_WORDS = re.compile(r"no space left|quota exceeded|file too large|read-only file system", re.IGNORECASE)
 _EXPLANATIONS = (
     (
-        r"unexpected end of file|incomplete frame|end-of-stream marker|ended before",
+        r"unexpected end of file|incomplete frame|end-of-stream marker|truncated",
         "expected a whole compressed file, found one that breaks off: was the download cut short?",
     ),
     (
-        r"gzip|zstd|checksum|decompress|incorrect (header|data) check|invalid (block|distance|stored)|unknown frame"
-        r"|corrupt deflate|data corruption",
+        r"gzip|zstd|checksum|decompress|incorrect (header|data)|invalid (block|distance)|corrupt|unknown (frame|compr)",
         "expected gzip or zstd data, found damaged bytes",
     ),
     (r"invalid utf-?8|utf-8", "expected text in UTF-8, found other bytes: convert the file first"),
@@ -32,6 +32,17 @@ _EXPLANATIONS = (
     (r"is a directory", "expected a file, found a folder"),
 )
 _UNPARSED = re.compile(r"could not parse `(.*?)` as dtype", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """One file whose rows are parsed when they are collected: inside `reading(path)`, so that errors have a name.
+
+    One row per raw row, in no promised order; `line` is unique within a file. Accepted rows have a null `rule`.
+    """
+
+    path: Path
+    rows: pl.LazyFrame
 
 
 @contextmanager
@@ -51,7 +62,7 @@ def reading(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: {_explain(error, Path(path))}") from error
     except pl.exceptions.PanicException as error:
         raise InputError(
-            f"{path}: expected a file that Polars can read, found one that it fails on: {error}"
+            f"{path}: expected a file that Polars can read, found one that it fails on: {printable(str(error), 200)}"
         ) from error
 
 
@@ -68,14 +79,14 @@ def _explain(error: Exception, path: Path) -> str:
         if re.search(pattern, str(error), re.IGNORECASE):
             return explanation
     lines = str(error).strip().splitlines()
-    return f"can't be read: {lines[0] if lines else type(error).__name__}"
+    return f"can't be read: {printable(lines[0], 300) if lines else type(error).__name__}"
 
 
 def _malformed(field: str, path: Path) -> str:
     start = field.splitlines()[0] if field.splitlines() else field
     number = _line_of(start, path)
     where = f"line {number:,}: " if number else ""
-    return f"{where}expected a field whose quotes are closed and doubled inside, found {start[:80]}"
+    return f"{where}expected a field whose quotes are closed and doubled inside, found {printable(start)}"
 
 
 def _line_of(text: str, path: Path) -> int | None:

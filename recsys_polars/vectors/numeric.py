@@ -27,7 +27,7 @@ def numeric_vectors(item_table: pl.DataFrame, known: pl.Series, *, item_features
     """
     columns = [*ORDER, *item_features]
     values = item_table.select(
-        pl.col(column).cast(pl.Float64).fill_null(MISSING_PRICE if column == "price" else None) for column in columns
+        pl.col(column).cast(pl.Float64).fill_null(MISSING_PRICE if column == "price" else np.nan) for column in columns
     ).to_numpy()
     scaled = [index for index, column in enumerate(columns) if column not in FLAGS]
     fitted_on = values[known.to_numpy()]

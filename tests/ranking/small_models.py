@@ -89,6 +89,37 @@ def user_free_trees(rng, n_users=5, n_items=40, levels=None):
     return Case(TreeScorer(None, item_bits, values, n_users=n_users), scores)
 
 
+def crowd(rng, width, n):
+    """n copies of one vector, a few float32 steps off in each column: scores differ by less than float32 errs."""
+    return (numbers(rng, width) * (1 + rng.integers(-2, 3, size=(n, width)) * 2.0**-23)).astype(np.float32)
+
+
+def crowded_dot(rng):
+    U, V = numbers(rng, 3, 64), crowd(rng, 64, 400)
+    return Case(DotScorer(U, V), oracle.dot_scores(U, V))
+
+
+def crowded_two_tower(rng):
+    U, V = numbers(rng, 3, 12), crowd(rng, 12, 400)
+    towers = {"user_tower": layers(rng, [12, 16]), "item_tower": layers(rng, [12, 20, 16])}
+    return Case(DotScorer(U, V, **towers), oracle.dot_scores(U, V, **towers))
+
+
+def crowded_mlp(rng):
+    U, V, network = numbers(rng, 3, 10), crowd(rng, 10, 300), layers(rng, [20, 32, 8, 1])
+    return Case(MlpScorer(U, V, network), oracle.mlp_scores(U, V, network))
+
+
+def crowded_trees(rng):
+    """Items with the same leaf values in another order of trees: equal sums but for the last bits."""
+    values = [(np.array([0.0, 1.0, 3.0]) / 7 + 1e-9 * rng.normal(size=3)) for _ in range(20)]
+    one = rng.integers(0, 3, size=20)
+    item_bits = np.array([rng.permutation(one) for _ in range(300)]).astype(np.uint16)
+    scores = oracle.tree_scores(np.zeros((2, 20), dtype=int), item_bits, values, 1.0, 0.0)
+    return Case(TreeScorer(np.zeros((2, 20), np.uint16), item_bits, values, n_users=2), scores)
+
+
+CROWDED = {make.__name__: make for make in (crowded_dot, crowded_two_tower, crowded_mlp, crowded_trees)}
 KINDS = {make.__name__: make for make in (dot, two_tower, mlp, trees, popularity, user_free_mlp, user_free_trees)}
 
 

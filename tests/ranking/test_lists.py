@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_polars.ranking import BlockSizes, rank_blocks
+from recsys_polars.ranking.rounding import floor_below
 from tests.ranking import oracle
-from tests.ranking.small_models import KINDS, lists_of, seen_rows
+from tests.ranking.small_models import CROWDED, KINDS, lists_of, seen_rows
 
 sizes = st.builds(
     BlockSizes, users=st.integers(1, 9), items=st.integers(1, 70), pending=st.sampled_from([1, 5, 40, 10_000])
@@ -95,14 +96,39 @@ def test_the_thread_count_changes_no_bit(kind):
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("kind", ["dot", "two_tower", "mlp"])
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_torch_s_low_matmul_precision_changes_nothing_in_the_lists(kind, precision):
-    case = KINDS[kind](np.random.default_rng(9), n_users=4, n_items=300)
-    users = np.arange(4)
+@pytest.mark.parametrize("kind", sorted(CROWDED))
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_closer_than_float32_can_tell_are_ordered_by_their_canonical_value(kind, seed):
+    case = CROWDED[kind](np.random.default_rng(seed))
+    users = np.arange(len(case.scores))
+    for k, cut in ((1, BlockSizes(3, 400, 10_000)), (10, BlockSizes(1, 64, 30))):
+        found = lists_of(rank_blocks(case.scorer, users, k=k, sizes=cut), users)
+        assert found == oracle.lists(case.scores, users, k)
+
+
+@pytest.mark.parametrize("kind", sorted(CROWDED))
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_lists_and_bounds_hold_at_every_matmul_precision_of_torch(kind, precision):
+    case = CROWDED[kind](np.random.default_rng(9))
+    users = np.arange(len(case.scores))
     try:
         torch.set_float32_matmul_precision(precision)
+        block = case.scorer.block(users)
+        fast, bound = block.score(slice(0, case.scorer.n_items)).double().numpy(), block.bound.double().numpy()
         found = lists_of(rank_blocks(case.scorer, users, k=10), users)
     finally:
         torch.set_float32_matmul_precision("highest")
     assert found == oracle.lists(case.scores, users, 10)
+    assert (np.abs(fast - case.scores).max(axis=1) <= bound).all()
+
+
+@given(
+    value=st.floats(-(2.0**99), 2.0**99, width=32),
+    share=st.sampled_from([0.0, 1e-9, 1e-7, 1e-3, 1.0, 100.0]),
+)
+def test_an_item_below_the_floor_cannot_be_stored_as_high_as_the_k_th(value, share):
+    margin = torch.tensor([abs(value) * share], dtype=torch.float32)
+    floor = floor_below(torch.tensor([value], dtype=torch.float32), margin)
+    best_left_out = np.nextafter(floor.numpy()[0], np.float32(-np.inf)).astype(np.float64)
+    half = float(margin[0]) / 2
+    assert np.float32(best_left_out + half) < np.float32(value - half)

@@ -48,7 +48,7 @@ def test_user_vectors_may_be_a_read_only_memory_map(tmp_path):
     assert np.array_equal(everything(DotScorer(*mapped)), everything(DotScorer(U, V)))
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 200, 1 << 20])
+@pytest.mark.parametrize("cache_bytes", [0, 200, 600, 1 << 20])
 def test_the_item_cache_changes_no_score(cache_bytes):
     rng = np.random.default_rng(3)
     U, V, network = numbers(rng, 3, 4), numbers(rng, 50, 4), layers(rng, [8, 5, 1])

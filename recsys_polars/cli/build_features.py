@@ -1,0 +1,88 @@
+"""`build-features`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recsys_polars.cli.shared import Bars, Command, memory_option, print_table, say
+
+FORMATS = ("auto", "amazon-2014", "amazon-2018", "amazon-2023", "movielens", "generic")
+
+
+def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        ours, sign, theirs = pair.partition("=")
+        if not (ours and sign and theirs):
+            raise click.BadParameter(f"expected OURS=THEIRS, found {pair!r}", ctx=ctx, param=param)
+        if ours in mapping:
+            raise click.BadParameter(f"expected {ours} once, found it again in {pair!r}", ctx=ctx, param=param)
+        mapping[ours] = theirs
+    return mapping
+
+
+@click.command("build-features", cls=Command)
+@click.option("--interactions", metavar="PATH", help="A file, a quoted glob or a folder. Default: the embedded set.")
+@click.option("--items", metavar="PATH", help="Item metadata. Default: the ids in the interactions.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", show_default=True)
+@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", callback=_mapping, help="Name a column.")
+@click.option("--item-feature", "item_features", multiple=True, metavar="COLUMN", help="Use a column of your own.")
+@click.option("--min-rating", type=float, default=4.0, show_default=True, help="The lowest rating that means liked.")
+@click.option("--implicit", is_flag=True, help="Every interaction is liked; ratings are ignored.")
+@click.option(
+    "--split",
+    type=click.Choice(["global-time", "user-time", "last-n"]),
+    help="Where test begins. Default: global-time; user-time for the embedded set.",
+)
+@click.option("--test-fraction", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option("--test-n", type=click.IntRange(1), default=1, show_default=True, help="For last-n: pairs of each user.")
+@click.option(
+    "--valid-fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Of what lies before the test cut.",
+)
+@click.option("--min-user-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
+@click.option("--min-item-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
+@click.option("--text", type=click.Choice(["tfidf", "none"]), default="tfidf", show_default=True)
+@memory_option("For the sums of user means.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("data/store"), show_default=True)
+def command(*, format_: str, memory: int, out: Path, **options: Any) -> None:
+    """Turn raw files into a feature store.
+
+    \b
+    recsys-polars build-features --interactions 'reviews/*.json.gz' --items meta.json.gz --out store
+    recsys-polars build-features --interactions log.csv --column user_id=customer --column event_time=day --implicit
+    """
+    from recsys_polars.recipes.build import BuildSettings, build_features
+
+    with Bars() as bars:
+        settings = BuildSettings(format=format_, memory_bytes=memory, **options)
+        store = build_features(settings, out, progress=bars)
+    print_steps(store.manifest)
+    say(summary(store.manifest, out))
+
+
+def print_steps(manifest: Any) -> None:
+    """Print what became of every row."""
+    columns = ["rows_in", "rows_out", "merged", "rejected"]
+    rows = [[step["name"], *(f"{step[column]:,}" for column in columns)] for step in manifest["steps"]]
+    print_table(["step", *columns], rows)
+
+
+def summary(manifest: Any, out: Path) -> str:
+    """Return the summary line of a build."""
+    counts = manifest["counts"]
+    parts = ", ".join(
+        f"{counts['parts'].get(part, {}).get('pairs', 0):,} {part}" for part in ("train", "valid", "test")
+    )
+    repeats = sum(counts["repeats"].values())
+    text = f"{out}: {counts['users']:,} users, {counts['items']:,} items, pairs: {parts}, {repeats:,} repeats"
+    rejected = sum(entry["rows"] for entry in manifest.get("rejects", {}).values())
+    if rejected:
+        text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
+    if manifest["left_out_columns"]:
+        text += f"; item columns left out: {', '.join(manifest['left_out_columns'])}"
+    return text

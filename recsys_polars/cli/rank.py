@@ -1,0 +1,44 @@
+"""`rank`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
+from recsys_polars.models import KINDS
+
+
+@click.command("rank", cls=Command)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write."
+)
+@click.option("--model", "kind", type=click.Choice(list(KINDS)), help="Default: the model trained last.")
+@store_option
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Length of a list.")
+@click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
+@click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
+@click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
+@device_option
+@memory_option("For the blocks of scores.")
+def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
+    """Rank the catalogue for every user, exactly.
+
+    \b
+    recsys-polars rank --out preds.parquet
+    recsys-polars rank --model two-tower --users all -k 50 --out lists.parquet
+    """
+    from recsys_polars.recipes.rank import RankSettings, rank
+
+    with Bars() as bars:
+        figures = rank(store, out, RankSettings(memory_bytes=memory, **options), progress=bars)
+    say(summary(figures, out))
+
+
+def summary(figures: dict[str, Any], out: Path) -> str:
+    """Return the summary line of a ranking."""
+    cold = f"{figures['cold_users']:,} of them cold, served by popularity"
+    return (
+        f"{out}: {figures['model']}, top {figures['k']} of {figures['items']:,} items for {figures['users']:,} users "
+        f"({cold}) in {figures['rank_seconds']:.1f} s"
+    )

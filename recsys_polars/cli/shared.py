@@ -1,0 +1,144 @@
+"""What every command has: errors as one message, progress bars, sizes of memory."""
+
+import errno
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from recsys_polars.errors import RecsysError
+
+BAD_INPUT = 2
+_FAILURE = 1
+_USERS_FAULT = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EDQUOT}
+_DEBUG = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
+
+
+class Command(click.Command):
+    """A command whose errors are one message: code 2 for what the user can mend, 1 for what we must."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(_DEBUG)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        debug = ctx.params.pop("debug")
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            code, message = _told(error)
+            click.echo(f"Error: {message}", err=True)
+            ctx.exit(code)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    if isinstance(error, RecsysError):
+        return BAD_INPUT, str(error)
+    if isinstance(error, OSError) and error.errno in _USERS_FAULT:
+        return BAD_INPUT, f"{error.filename or 'writing'}: {error.strerror}"
+    return _FAILURE, f"{type(error).__name__}: {error} (a fault of ours; --debug shows where)"
+
+
+class Size(click.ParamType[int]):
+    """An amount of memory: 500MB, 2GB, 1.5GiB, or bytes."""
+
+    name = "size"
+    _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        if isinstance(value, int):
+            return value
+        match = self._PATTERN.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"expected an amount such as 500MB or 2GB, found {value!r}", param, ctx)
+        number, unit, binary = match.groups()
+        n_bytes = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
+        if n_bytes < 1:
+            self.fail(f"expected more than nothing, found {value!r}", param, ctx)
+        return n_bytes
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+store_option = click.option(
+    "--store", type=click.Path(path_type=Path), default=Path("data/store"), show_default=True, help="The feature store."
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU if there is one.",
+)
+
+
+def memory_option(what: str) -> Decorator:
+    """Return the option that bounds the memory of `what`."""
+    return click.option("--memory", type=Size(), default="2GB", show_default=True, help=what)
+
+
+class Bars:
+    """Progress bars on stderr for steps of over two seconds; nothing where stderr is no terminal."""
+
+    _PATIENCE = 2.0
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task: TaskID | None = None
+        self._step, self._began = "", 0.0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """See `recipes.Progress`."""
+        now = time.monotonic()
+        if step != self._step:
+            self._step, self._began = step, now
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._task = None
+        if self._task is None and now - self._began > self._PATIENCE:
+            self._task = self._bars.add_task(step, total=total)
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, total=total)
+
+
+def say(summary: str) -> None:
+    """Print the summary line of a command."""
+    click.echo(summary, err=True)
+
+
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table to stdout, the first column to the left and the others to the right."""
+    widths = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+    for row in [columns, ["-" * width for width in widths], *rows]:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,46 @@
+"""`train`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
+from recsys_polars.models import KINDS
+
+
+@click.command("train", cls=Command)
+@click.option("--model", "kind", type=click.Choice(list(KINDS)), required=True)
+@store_option
+@device_option
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
+@click.option("--recipe", type=click.Choice(["notebook"]), help="Repeat the notebook's choices, leaks included.")
+@memory_option("For the training rows of CatBoost, which are sampled to fit.")
+def command(*, kind: str, store: Path, recipe: str | None, memory: int, **options: Any) -> None:
+    """Train a model on a store; it is saved inside.
+
+    \b
+    recsys-polars train --model catboost
+    recsys-polars train --model mlp --recipe notebook --store store
+    """
+    from recsys_polars.models.protocol import FitSettings
+    from recsys_polars.recipes.train import train
+
+    settings = FitSettings(recipe="notebook" if recipe else "default", memory_bytes=memory, **options)
+    with Bars() as bars:
+        manifest = train(store, kind, settings, progress=bars)
+    say(summary(manifest, store))
+
+
+def summary(manifest: Any, store: Path) -> str:
+    """Return the summary line of a training."""
+    text = f"{store / 'models' / manifest['kind']}: trained in {manifest['seconds']:.1f} s"
+    if manifest["rounds"]:
+        text += f", {manifest['rounds']} rounds"
+    fraction = manifest["training"].get("fraction_of_rows", 1)
+    if fraction < 1:
+        text += f", on {fraction:.1%} of the rows to fit --memory"
+    best = max((entry.get("validation", -1) for entry in manifest["choice"].get("curve", [])), default=-1)
+    if best >= 0:
+        text += f", chosen by MAP@10 {best:.4f} of {manifest['choice']['users']:,} users of the valid part"
+    return text
