@@ -1,10 +1,15 @@
 """`recsys-polars COMMAND`: finds the command, imports it alone."""
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import cast
 
 import click
+
+# Threads that spin at a barrier starve each other where the machine has other work: a training that took 4 s beside
+# one busy process took 51 s. Read by OpenMP when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 COMMANDS = {
     "demo": "recsys_polars.cli.demo",

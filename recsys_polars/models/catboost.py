@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from catboost import CatBoostClassifier, FeaturesData, Pool
-from catboost.utils import get_gpu_device_count
 
 from recsys_polars.errors import InputError
 from recsys_polars.examples import Examples, sampled_examples
@@ -22,6 +21,7 @@ from recsys_polars.knowledge import (
     vector_columns_of,
 )
 from recsys_polars.models.catboost_trees import Side, SplitTrees, export_json, leaf_bits, split_trees
+from recsys_polars.models.devices import torch_device
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.ranking.protocol import IntArray
 from recsys_polars.ranking.trees import TreeScorer
@@ -89,7 +89,7 @@ class CatBoost:
         trees = CatBoostClassifier(
             **parameters,
             random_seed=settings.seed,
-            task_type=_task_type(settings.device),
+            task_type="GPU" if torch_device(settings.device).type == "cuda" else "CPU",
             # Pairs of categories would be fine on one side; a category of each would be no side's.
             **({} if notebook else {"max_ctr_complexity": 1}),
             allow_writing_files=False,
@@ -132,7 +132,7 @@ class CatBoost:
             scale=parts.scale,
             bias=parts.bias,
             name=self.kind,
-            device="cpu" if device == "cpu" else _tree_device(),
+            device=torch_device(device),
         )
 
     def save(self, folder: Path) -> None:
@@ -230,16 +230,3 @@ def _examples(known: Knowledge, settings: FitSettings, row_bytes: int) -> tuple[
         return examples, 1.0
     kept = np.sort(np.random.default_rng(settings.seed).permutation(len(examples))[:n_rows])
     return examples.take(kept), n_rows / len(examples)
-
-
-def _task_type(device: Device) -> str:
-    if device == "cpu":
-        return "CPU"
-    has_gpu = get_gpu_device_count() > 0
-    if device == "cuda" and not has_gpu:
-        raise InputError("--device cuda: expected a CUDA device, found none; use --device cpu")
-    return "GPU" if has_gpu else "CPU"
-
-
-def _tree_device() -> str:
-    return "cuda" if get_gpu_device_count() > 0 else "cpu"

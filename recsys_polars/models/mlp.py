@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
+from recsys_polars.models.devices import torch_device
 from recsys_polars.models.protocol import Device, FitSettings, Model
-from recsys_polars.models.training import Training, log_counts, torch_device, train
+from recsys_polars.models.training import Training, log_counts, train
 from recsys_polars.ranking.mlp import MlpScorer
 from recsys_polars.tables import Vectors
 

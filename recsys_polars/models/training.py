@@ -11,7 +11,7 @@ from torch import nn
 from recsys_polars.errors import InputError
 from recsys_polars.examples import Examples, observed_examples, sampled_examples
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors
-from recsys_polars.models.protocol import Device, FitSettings
+from recsys_polars.models.protocol import FitSettings
 from recsys_polars.tables import Vectors
 
 Logits = Callable[[Vectors, Rows, Rows], torch.Tensor]
@@ -136,14 +136,3 @@ def log_counts(counts: Rows) -> Vectors:
     """Return log(1 + count) as one column, shape (n, 1)."""
     column: Vectors = np.log1p(counts, dtype=np.float32)[:, None]
     return column
-
-
-def torch_device(device: Device) -> torch.device:
-    """Return the device to work on.
-
-    Raises:
-        InputError: `cuda` where there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: expected a CUDA device, found none; use --device cpu")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

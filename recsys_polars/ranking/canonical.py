@@ -15,6 +15,9 @@ import torch
 from recsys_polars.ranking.protocol import IntArray
 
 PAIRS_AT_ONCE = 2048
+# On a CPU, torch splits elementwise work above 2^15 elements among its threads. Hundreds of steps that each wait for a
+# slow thread took 200 times as long on a busy machine; and what is smaller stays in the cache.
+_ELEMENTS_AT_ONCE = 1 << 15
 
 
 def linear_in_order(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -25,6 +28,11 @@ def linear_in_order(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -
         weight: float64 `(d_out, d_in)`.
         bias: float64 `(d_out,)`.
     """
+    rows = max(1, _ELEMENTS_AT_ONCE // len(weight)) if x.device.type == "cpu" else max(1, len(x))
+    return torch.cat([_linear_part(part, weight, bias) for part in torch.split(x, rows)])
+
+
+def _linear_part(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     total = bias.repeat(len(x), 1)
     product = torch.empty_like(total)
     for x_column, w_column in zip(x.t().contiguous(), weight.t().contiguous(), strict=True):

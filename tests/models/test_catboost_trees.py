@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from recsys_polars.errors import ArtefactError
+from recsys_polars.models.catboost_trees import export_json, leaf_bits, split_trees
 from recsys_polars.ranking import TreeScorer, rank_blocks
-from tests.ranking.catboost_bits import export_json, leaf_bits, split_trees
 
 SIDES = ("user", "user", "item", "item", "item", "item")
 CATEGORICAL = (3, 5)  # "brand", by CTRs, and "sold" with two values, one-hot
