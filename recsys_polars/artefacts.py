@@ -49,7 +49,19 @@ def staged(path: Path) -> Iterator[Stage]:
         ArtefactError: another build is at work there, or `path` is something else than such a folder.
     """
     _refuse_foreign_folder(path)
+    is_new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
+    try:
+        with _stage_locked(path) as stage:
+            yield stage
+    except BaseException:
+        if is_new:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _stage_locked(path: Path) -> Iterator[Stage]:
     with _locked(path):
         for left_over in path.glob(f"{_STAGING}*"):
             shutil.rmtree(left_over)

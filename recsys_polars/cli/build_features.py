@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from recsys_polars.cli.shared import Bars, Command, memory_option, print_table, say
-
-FORMATS = ("auto", "amazon-2014", "amazon-2018", "amazon-2023", "movielens", "generic")
+from recsys_polars.sources import FORMATS
+from recsys_polars.splitting import SPLITS
 
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -32,7 +32,7 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 @click.option("--implicit", is_flag=True, help="Every interaction is liked; ratings are ignored.")
 @click.option(
     "--split",
-    type=click.Choice(["global-time", "user-time", "last-n"]),
+    type=click.Choice(SPLITS),
     help="Where test begins. Default: global-time; user-time for the embedded set.",
 )
 @click.option("--test-fraction", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
@@ -56,7 +56,8 @@ def command(*, format_: str, memory: int, out: Path, **options: Any) -> None:
     recsys-polars build-features --interactions 'reviews/*.json.gz' --items meta.json.gz --out store
     recsys-polars build-features --interactions log.csv --column user_id=customer --column event_time=day --implicit
     """
-    from recsys_polars.recipes.build import BuildSettings, build_features
+    from recsys_polars.recipes.build import build_features
+    from recsys_polars.recipes.raw import BuildSettings
 
     with Bars() as bars:
         settings = BuildSettings(format=format_, memory_bytes=memory, **options)

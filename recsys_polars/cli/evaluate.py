@@ -10,9 +10,12 @@ import click
 from recsys_polars.cli.shared import Command, print_table, say, store_option
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from recsys_polars.recipes.evaluate import Evaluation
 
-SHOWN = {"precision": "P", "ap": "MAP", "ndcg": "NDCG", "recall": "recall", "hit_rate": "hit rate", "mrr": "MRR"}
+SHOWN = {"precision": "P@{k}", "ap": "MAP@{k}", "ndcg": "NDCG@{k}", "recall": "recall@{k}", "coverage": "coverage"}
+"""What the table shows; `--json` has every figure."""
 
 
 @click.command("evaluate", cls=Command)
@@ -41,23 +44,28 @@ def command(
 
 
 def print_figures(evaluation: "Evaluation") -> None:
-    """Print one row a file; value [low, high]."""
-    named = {**{metric: f"{short}@{evaluation.k}" for metric, short in SHOWN.items()}, "coverage": "coverage"}
-    figures = {(row["name"], row["metric"]): row for row in evaluation.figures.to_dicts()}
-    rows = []
-    for name, run in evaluation.runs.items():
-        cells = [_cell(figures[name, metric]) for metric in named]
-        seconds = [f"{run[key]:.1f}" if key in run else "" for key in ("train_seconds", "rank_seconds")]
-        rows.append([name, *cells, _value(figures[name, "novelty"]), *seconds])
-    print_table(["model", *named.values(), "novelty", "train s", "rank s"], rows)
+    """Print one row a file, value [low high]; then how each differs from the first, over the same draws of users."""
+    titles = [title.format(k=evaluation.k) for title in SHOWN.values()]
+    rows = [
+        [*cells, *(f"{run[key]:.1f}" if key in run else "" for key in ("train_seconds", "rank_seconds"))]
+        for cells, run in zip(_cells(evaluation.figures), evaluation.runs.values(), strict=True)
+    ]
+    print_table(["model", *titles, "train s", "rank s"], rows)
+    if not evaluation.differences.is_empty():
+        click.echo()
+        print_table([f"minus {next(iter(evaluation.runs))}", *titles], _cells(evaluation.differences))
+
+
+def _cells(figures: "pl.DataFrame") -> list[list[str]]:
+    """One row a name: the name, then the shown metrics."""
+    found = {(row["name"], row["metric"]): row for row in figures.to_dicts()}
+    names = figures["name"].unique(maintain_order=True)
+    return [[name, *(_cell(found[name, metric]) for metric in SHOWN)] for name in names]
 
 
 def _cell(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
-
-
-def _value(figure: dict[str, float | None]) -> str:
-    return "" if figure["value"] is None else f"{figure['value']:.2f}"
+    value, low, high = (f"{figure[key]:.4f}".replace("0.", ".", 1) for key in ("value", "low", "high"))
+    return f"{value} [{low} {high}]"
 
 
 def summary(evaluation: "Evaluation") -> str:

@@ -136,9 +136,13 @@ def say(summary: str) -> None:
     click.echo(summary, err=True)
 
 
-def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table to stdout, the first column to the left and the others to the right."""
+def print_table(columns: list[str], rows: list[list[str]], *, to_the_right: bool = True) -> None:
+    """Print a table to stdout, the first column to the left and the others to the right, or all to the left."""
     widths = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+    aligned = str.rjust if to_the_right else str.ljust
     for row in [columns, ["-" * width for width in widths], *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(aligned(cell, width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
         click.echo("  ".join(cells).rstrip())

@@ -98,7 +98,7 @@ def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
 
 def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
     try:
-        metadata = pq.read_schema(file).metadata or {}
+        metadata = pq.read_metadata(file).metadata or {}
         predictions = pl.read_parquet(file)
     except FileNotFoundError as error:
         raise InputError(f"{file}: expected predictions, found no such file") from error

@@ -1,0 +1,67 @@
+"""`demo`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from recsys_polars.cli import build_features, evaluate, rank, train
+from recsys_polars.cli.shared import Bars, Command, print_table, say
+from recsys_polars.models import KINDS
+
+if TYPE_CHECKING:
+    from recsys_polars.recipes.shelves import Shelf
+
+FOLDER = Path("data/demo")
+
+
+@click.command("demo", cls=Command)
+def command() -> None:
+    """Do the whole way on the embedded data: build, train every model, rank, compare.
+
+    Leaves a store and the predictions of every model in data/demo.
+    """
+    from recsys_polars.models.protocol import FitSettings
+    from recsys_polars.recipes import build as building
+    from recsys_polars.recipes import evaluate as evaluating
+    from recsys_polars.recipes import rank as ranking
+    from recsys_polars.recipes import train as training
+    from recsys_polars.recipes.raw import BuildSettings
+    from recsys_polars.recipes.shelves import read_shelves
+
+    path = FOLDER / "store"
+    files = {kind: FOLDER / f"{kind}.parquet" for kind in KINDS}
+    with Bars() as bars:
+        store = building.build_features(BuildSettings(), path, progress=bars)
+        build_features.print_steps(store.manifest)
+        say(build_features.summary(store.manifest, path))
+        for kind, file in files.items():
+            say(train.summary(training.train(path, kind, FitSettings(), progress=bars), path))
+            figures = ranking.rank(path, file, ranking.RankSettings(kind=kind), progress=bars)
+            say(rank.summary(figures, file))
+        evaluation = evaluating.evaluate(list(files.values()), path)
+        shelves = read_shelves(files, path)
+    click.echo()
+    evaluate.print_figures(evaluation)
+    for shelf in shelves:
+        click.echo()
+        _print_shelf(shelf)
+    say(f"{evaluate.summary(evaluation)}; * marks what the user took next")
+
+
+def _print_shelf(shelf: "Shelf") -> None:
+    columns = {
+        "liked": shelf.liked,
+        **{kind: [f"{'*' if hit else ' '} {title}" for title, hit in given] for kind, given in shelf.given.items()},
+        "took next": shelf.taken,
+    }
+    height = max(len(titles) for titles in columns.values())
+    padded = [[*titles, *[""] * (height - len(titles))] for titles in columns.values()]
+    rows = [["", *(_clipped(title) for title in row)] for row in zip(*padded, strict=True)]
+    print_table([f"user {shelf.user_id}", *columns], rows, to_the_right=False)
+
+
+def _clipped(title: str, width: int = 26) -> str:
+    # Titles come from the data: control characters must not reach a terminal.
+    printable = "".join(character if character.isprintable() else " " for character in title)
+    return printable if len(printable) <= width else f"{printable[: width - 1]}…"
