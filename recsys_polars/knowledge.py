@@ -5,6 +5,7 @@ Row numbers are places in the sorted unique ids. Nothing else fixes the order of
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,14 @@ class Knowledge:
         """Items of the catalogue."""
         return len(self.item_ids)
 
+    @cached_property
     def item_counts(self) -> Rows:
-        """Return the number of positives of each item, shape (n_items,)."""
+        """The number of users who liked each item, shape (n_items,).
+
+        What an example (u, i) may know of it is the count of the others: one less where u liked i. On noise that says
+        nothing: with N(c) items of count c, positives see c as often as (c + 1) N(c + 1), sampled negatives as N(c);
+        for Poisson counts the ratio is the same for every c (Good 1953).
+        """
         return np.bincount(self.item_rows[self.labels == 1], minlength=self.n_items)
 
     def rows_of_users(self, user_ids: pl.Series) -> Rows:

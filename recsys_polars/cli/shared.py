@@ -33,8 +33,8 @@ class Command(click.Command):
         debug = ctx.params.pop("debug")
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click tells these its own way
         except Exception as error:
             if debug:
                 raise

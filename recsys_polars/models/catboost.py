@@ -44,17 +44,20 @@ ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class TreeInputs:
-    """What the trees see: vector blocks of the item beside its meta features, and whether the user's mean and count."""
+    """What the trees see: vector blocks of the item beside its meta features, and whether more than the notebook's.
+
+    That is the user's mean and count, and the item's count.
+    """
 
     blocks: tuple[str, ...]
-    with_user: bool
+    with_counts: bool
 
 
 class CatBoost:
     """score(u, i) = the raw value of the trees.
 
     Features, in this order: the user's count and mean vector (not under `notebook`), the item's vector blocks, meta
-    features, item features and price, then its categories.
+    features, item features and price, the count of other users who liked it (not under `notebook`), its categories.
     """
 
     kind: ClassVar[str] = "catboost"
@@ -145,7 +148,7 @@ class CatBoost:
         """See `Model.load`."""
         raw = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
         trees = CatBoostClassifier().load_model(str(folder / "trees.cbm"))
-        return cls(trees, TreeInputs(tuple(raw["blocks"]), raw["with_user"]), facts={})
+        return cls(trees, TreeInputs(tuple(raw["blocks"]), raw["with_counts"]), facts={})
 
 
 class _Features:
@@ -156,11 +159,14 @@ class _Features:
         self.item_numbers, number_names = numeric_inputs(known, inputs.blocks)
         categories, category_names = categorical_inputs(known)
         self.item_categories = np.array([[value.encode() for value in column] for column in categories], dtype=object).T
-        self.user_columns = vector_columns_of(known, inputs.blocks) if inputs.with_user else np.empty(0, dtype=np.int64)
+        self.user_columns = (
+            vector_columns_of(known, inputs.blocks) if inputs.with_counts else np.empty(0, dtype=np.int64)
+        )
         user_names = ["user_count", *(f"user_{name}" for name in number_names[: len(self.user_columns)])]
-        user_names = user_names if inputs.with_user else []
-        self.number_names, self.category_names = [*user_names, *number_names], category_names
-        n_item = len(number_names) + len(category_names)
+        user_names = user_names if inputs.with_counts else []
+        item_names = [*number_names, "item_count"] if inputs.with_counts else number_names
+        self.number_names, self.category_names = [*user_names, *item_names], category_names
+        n_item = len(item_names) + len(category_names)
         user_side: list[Side] = ["user"] * len(user_names)
         item_side: list[Side] = ["item"] * n_item
         self.sides = user_side + item_side
@@ -169,13 +175,15 @@ class _Features:
     def pool(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Pool:
         """Return the rows as CatBoost takes them; one float32 matrix, categories as shared bytes."""
         numbers = np.empty((len(items), len(self.number_names)), dtype=np.float32)
-        n_user = len(self.number_names) - self.item_numbers.shape[1]
+        n_user = self.sides.count("user")
+        item_counts = self.known.item_counts[items] - (0 if labels is None else labels)
         for start in range(0, len(items), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            if n_user:
+            numbers[rows, n_user : n_user + self.item_numbers.shape[1]] = self.item_numbers[items[rows]]
+            if self.inputs.with_counts:
                 left_out = None if without is None else without[rows]
                 numbers[rows, :n_user] = self._user_numbers(users[rows], left_out)
-            numbers[rows, n_user:] = self.item_numbers[items[rows]]
+                numbers[rows, -1] = item_counts[rows]
         data = FeaturesData(
             num_feature_data=numbers,
             cat_feature_data=self.item_categories[items],
@@ -210,8 +218,8 @@ def _item_bits(trees: CatBoostClassifier, features: _Features, parts: SplitTrees
 
 def _inputs(known: Knowledge, *, notebook: bool) -> TreeInputs:
     if notebook:
-        return TreeInputs(tuple(block for block in known.blocks if block == "tfidf"), with_user=False)
-    return TreeInputs(tuple(block for block in known.blocks if block != "numeric"), with_user=True)
+        return TreeInputs(tuple(block for block in known.blocks if block == "tfidf"), with_counts=False)
+    return TreeInputs(tuple(block for block in known.blocks if block != "numeric"), with_counts=True)
 
 
 def _examples(known: Knowledge, settings: FitSettings, row_bytes: int) -> tuple[Examples, float]:

@@ -21,18 +21,18 @@ from recsys_polars.tables import Vectors
 
 @dataclass(frozen=True)
 class MlpInputs:
-    """What the network sees: vector blocks of the item, the user's mean of the same, and whether their count too."""
+    """What the network sees: vector blocks of the item, the user's mean of the same, and whether the counts of both."""
 
     blocks: tuple[str, ...]
-    with_count: bool
+    with_counts: bool
 
 
 class MatchingMlp:
     """score(u, i) = the logit of 256 -> ReLU -> dropout 0.2 -> 64 -> ReLU -> 1 on [user; item].
 
-    By default the user is the mean of what they liked, the row's own item left out, and log(1 + count); negatives are
-    sampled; epochs are chosen by time-split validation. Under `notebook` the mean is leaky, negatives are dislikes only
-    and ten epochs are trained.
+    By default the user is the mean of what they liked, the row's own item left out, and log(1 + count); the item is its
+    vector and log(1 + count of the other users who liked it); negatives are sampled; epochs are chosen by validation.
+    Under `notebook` there are no counts, the mean is leaky, negatives are dislikes only and ten epochs are trained.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -59,10 +59,13 @@ class MatchingMlp:
         columns = vector_columns_of(known, inputs.blocks)
         items = torch.from_numpy(known.item_vectors[:, columns]).to(device)
 
-        def logits(users: Vectors, counts: Rows, item_rows: Rows) -> torch.Tensor:
-            user = torch.from_numpy(_user_inputs(users[:, columns], counts, inputs)).to(device)
+        def logits(means: Vectors, counts: Rows, item_rows: Rows, item_counts: Rows) -> torch.Tensor:
             item = items[torch.from_numpy(item_rows).to(device)]
-            scores: torch.Tensor = network(torch.cat([user, item], dim=1)).squeeze(1)
+            parts = [torch.from_numpy(means[:, columns]).to(device), item]
+            if inputs.with_counts:
+                parts[1:1] = [torch.from_numpy(log_counts(counts)).to(device)]
+                parts.append(torch.from_numpy(log_counts(item_counts)).to(device))
+            scores: torch.Tensor = network(torch.cat(parts, dim=1)).squeeze(1)
             return scores
 
         training = Training.of(settings, rounds=rounds)
@@ -75,8 +78,8 @@ class MatchingMlp:
         means, counts = user_vectors(known, users)
         layers = [(layer.weight, layer.bias) for layer in self.network if isinstance(layer, nn.Linear)]
         return MlpScorer(
-            _user_inputs(means[:, columns], counts, self.inputs),
-            known.item_vectors[:, columns],
+            _beside_counts(means[:, columns], counts, self.inputs),
+            _beside_counts(known.item_vectors[:, columns], known.item_counts, self.inputs),
             layers,
             name=self.kind,
             device=torch_device(device),
@@ -94,7 +97,7 @@ class MatchingMlp:
         weights = load_file(folder / "weights.safetensors")
         network = matching_network(weights["0.weight"].shape[1])
         network.load_state_dict(weights)
-        return cls(network, MlpInputs(tuple(raw["blocks"]), raw["with_count"]), rounds=0, facts={})
+        return cls(network, MlpInputs(tuple(raw["blocks"]), raw["with_counts"]), rounds=0, facts={})
 
 
 def matching_network(n_inputs: int) -> nn.Sequential:
@@ -106,8 +109,8 @@ def matching_network(n_inputs: int) -> nn.Sequential:
 
 def _inputs(known: Knowledge, settings: FitSettings) -> MlpInputs:
     if settings.recipe == "notebook":
-        return MlpInputs(notebook_blocks(tuple(known.blocks)), with_count=False)
-    return MlpInputs(tuple(known.blocks), with_count=True)
+        return MlpInputs(notebook_blocks(tuple(known.blocks)), with_counts=False)
+    return MlpInputs(tuple(known.blocks), with_counts=True)
 
 
 def notebook_blocks(blocks: Sequence[str]) -> tuple[str, ...]:
@@ -117,9 +120,9 @@ def notebook_blocks(blocks: Sequence[str]) -> tuple[str, ...]:
     return (*(clip or text), "numeric")
 
 
-def _user_inputs(means: Vectors, counts: Rows, inputs: MlpInputs) -> Vectors:
-    return np.hstack([means, log_counts(counts)]) if inputs.with_count else means
+def _beside_counts(vectors: Vectors, counts: Rows, inputs: MlpInputs) -> Vectors:
+    return np.hstack([vectors, log_counts(counts)]) if inputs.with_counts else vectors
 
 
 def _width(known: Knowledge, inputs: MlpInputs) -> int:
-    return 2 * len(vector_columns_of(known, inputs.blocks)) + inputs.with_count
+    return 2 * (len(vector_columns_of(known, inputs.blocks)) + inputs.with_counts)

@@ -35,7 +35,7 @@ class Popularity:
 
     def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> PerItemScorer:  # noqa: ARG002
         """See `Model.scorer`."""
-        return PerItemScorer(known.item_counts().astype(np.float64), n_users=len(users), name=self.kind)
+        return PerItemScorer(known.item_counts.astype(np.float64), n_users=len(users), name=self.kind)
 
     def save(self, folder: Path) -> None:
         """Write nothing: the counts are in the store."""

@@ -14,8 +14,8 @@ from recsys_polars.knowledge import Knowledge, Rows, user_vectors
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.tables import Vectors
 
-Logits = Callable[[Vectors, Rows, Rows], torch.Tensor]
-"""(user means (n, d), their counts (n,), item rows (n,)) -> logits (n,)."""
+Logits = Callable[[Vectors, Rows, Rows, Rows], torch.Tensor]
+"""(user means (n, d), users' counts (n,), item rows (n,), items' counts (n,)) -> logits (n,)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ def _batches(examples: Examples, order: Rows, size: int) -> Iterator[Examples]:
         yield examples.take(order[start : start + size])
 
 
+def _scores(logits: Logits, known: Knowledge, batch: Examples) -> torch.Tensor:
+    means, counts = user_vectors(known, batch.user_rows, without=batch.without)
+    return logits(means, counts, batch.item_rows, known.item_counts[batch.item_rows] - batch.labels)
+
+
 def _epoch(
     logits: Logits,
     known: Knowledge,
@@ -112,7 +117,7 @@ def _epoch(
     order = np.random.default_rng([training.seed, epoch]).permutation(len(examples))
     total = 0.0
     for batch in _batches(examples, order, training.batch):
-        scores = logits(*user_vectors(known, batch.user_rows, without=batch.without), batch.item_rows)
+        scores = _scores(logits, known, batch)
         targets = torch.from_numpy(batch.labels.astype(np.float32)).to(scores.device)
         loss = nn.functional.binary_cross_entropy_with_logits(scores, targets)
         optimiser.zero_grad()
@@ -127,7 +132,7 @@ def _accuracy(logits: Logits, known: Knowledge, examples: Examples, size: int) -
     """The share of rows whose label the sign of the logit tells."""
     hits = 0
     for batch in _batches(examples, np.arange(len(examples)), size):
-        scores = logits(*user_vectors(known, batch.user_rows, without=batch.without), batch.item_rows)
+        scores = _scores(logits, known, batch)
         hits += int(((scores >= 0).cpu().numpy() == (batch.labels == 1)).sum())
     return hits / len(examples)
 

@@ -24,7 +24,8 @@ HIDDEN = 128
 class TwoTower:
     """score(u, i) = user_tower(user) . item_tower(item), each tower 128 -> ReLU -> 64.
 
-    The user is the mean vector of what they liked, the row's own item left out in training, and log(1 + count).
+    The user is the mean vector of what they liked, the row's own item left out in training, and log(1 + count); the
+    item is its vector and log(1 + count of the other users who liked it).
     """
 
     kind: ClassVar[str] = "two-tower"
@@ -51,9 +52,10 @@ class TwoTower:
         model = cls(towers, blocks, rounds=0, facts={})
         items = torch.from_numpy(known.item_vectors[:, columns]).to(device)
 
-        def logits(means: Vectors, counts: Rows, item_rows: Rows) -> torch.Tensor:
-            user = torch.from_numpy(_user_inputs(means[:, columns], counts)).to(device)
-            item = items[torch.from_numpy(item_rows).to(device)]
+        def logits(means: Vectors, counts: Rows, item_rows: Rows, item_counts: Rows) -> torch.Tensor:
+            user = torch.from_numpy(_beside_counts(means[:, columns], counts)).to(device)
+            counted = torch.from_numpy(log_counts(item_counts)).to(device)
+            item = torch.cat([items[torch.from_numpy(item_rows).to(device)], counted], dim=1)
             scores: torch.Tensor = (towers["user"](user) * towers["item"](item)).sum(dim=1)
             return scores
 
@@ -66,8 +68,8 @@ class TwoTower:
         columns = vector_columns_of(known, self.blocks)
         means, counts = user_vectors(known, users)
         return DotScorer(
-            _user_inputs(means[:, columns], counts),
-            known.item_vectors[:, columns],
+            _beside_counts(means[:, columns], counts),
+            _beside_counts(known.item_vectors[:, columns], known.item_counts),
             user_tower=_layers(self.towers["user"]),
             item_tower=_layers(self.towers["item"]),
             name=self.kind,
@@ -84,14 +86,14 @@ class TwoTower:
         """See `Model.load`."""
         inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "weights.safetensors")
-        towers = two_towers(weights["item.0.weight"].shape[1])
+        towers = two_towers(weights["item.0.weight"].shape[1] - 1)
         towers.load_state_dict(weights)
         return cls(towers, tuple(inputs["blocks"]), rounds=0, facts={})
 
 
 def two_towers(n_columns: int) -> nn.ModuleDict:
-    """Return the towers of item vectors n_columns wide; the user's is one wider, for the count."""
-    return nn.ModuleDict({"user": _tower(n_columns + 1), "item": _tower(n_columns)})
+    """Return the towers of vectors n_columns wide and a count."""
+    return nn.ModuleDict({"user": _tower(n_columns + 1), "item": _tower(n_columns + 1)})
 
 
 def _tower(n_inputs: int) -> nn.Sequential:
@@ -102,5 +104,5 @@ def _layers(tower: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(layer.weight, layer.bias) for layer in tower.children() if isinstance(layer, nn.Linear)]
 
 
-def _user_inputs(means: Vectors, counts: Rows) -> Vectors:
-    return np.hstack([means, log_counts(counts)])
+def _beside_counts(vectors: Vectors, counts: Rows) -> Vectors:
+    return np.hstack([vectors, log_counts(counts)])

@@ -143,7 +143,7 @@ def _queue(
     rows = known.rows_of_users(user_ids)
     is_warm = (rows != NOBODY) & (known.n_positives[rows] > 0)
     warm, cold = rows[is_warm], rows[~is_warm]
-    popularity = PerItemScorer(known.item_counts().astype(np.float64), n_users=len(cold))
+    popularity = PerItemScorer(known.item_counts.astype(np.float64), n_users=len(cold))
     return _Queue(
         user_ids=user_ids,
         is_warm=is_warm,
