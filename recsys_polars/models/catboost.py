@@ -83,7 +83,7 @@ class CatBoost:
         """
         notebook = settings.recipe == "notebook"
         inputs = _inputs(known, notebook=notebook)
-        features = _Features(known, inputs)
+        features = PairFeatures(known, inputs)
         examples, fraction = _examples(known, settings, features.row_bytes)
         pool = features.pool(examples.user_rows, examples.item_rows, without=examples.without, labels=examples.labels)
         parameters = {**(NOTEBOOK if notebook else DEFAULT)}
@@ -125,7 +125,7 @@ class CatBoost:
         Raises:
             ArtefactError: trees that don't split into a user's and an item's part; it names the feature.
         """
-        features = _Features(known, self.inputs)
+        features = PairFeatures(known, self.inputs)
         parts = split_trees(export_json(self.trees), features.sides)
         return TreeScorer(
             None if parts.user_invariant else _UserBits(self.trees, features, parts, users),
@@ -151,8 +151,8 @@ class CatBoost:
         return cls(trees, TreeInputs(tuple(raw["blocks"]), raw["with_counts"]), facts={})
 
 
-class _Features:
-    """The features of (user, item) rows, in the order of training."""
+class PairFeatures:
+    """The features of (user, item) pairs, in the order of training: the user's, the item's, the categories."""
 
     def __init__(self, known: Knowledge, inputs: TreeInputs) -> None:
         self.known, self.inputs = known, inputs
@@ -172,8 +172,15 @@ class _Features:
         self.sides = user_side + item_side
         self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
 
-    def pool(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Pool:
-        """Return the rows as CatBoost takes them; one float32 matrix, categories as shared bytes."""
+    def numbers(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Vectors:
+        """Return the numbers of the pairs (users[j], items[j]), shape (n, n_numbers).
+
+        Args:
+            users: user rows, shape (n,).
+            items: item rows, shape (n,).
+            without: for each pair a positive of the user that is to be unknown, or NOBODY.
+            labels: of pairs to learn from; a liked one doesn't count in the item's count.
+        """
         numbers = np.empty((len(items), len(self.number_names)), dtype=np.float32)
         n_user = self.sides.count("user")
         item_counts = self.known.item_counts[items] - (0 if labels is None else labels)
@@ -184,8 +191,12 @@ class _Features:
                 left_out = None if without is None else without[rows]
                 numbers[rows, :n_user] = self._user_numbers(users[rows], left_out)
                 numbers[rows, -1] = item_counts[rows]
+        return numbers
+
+    def pool(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Pool:
+        """Return the pairs as CatBoost takes them: one float32 matrix, categories as shared bytes. See `numbers`."""
         data = FeaturesData(
-            num_feature_data=numbers,
+            num_feature_data=self.numbers(users, items, without=without, labels=labels),
             cat_feature_data=self.item_categories[items],
             num_feature_names=self.number_names,
             cat_feature_names=self.category_names,
@@ -200,7 +211,7 @@ class _Features:
 class _UserBits:
     """The user bits of the users that are asked for; user j is users[j]."""
 
-    def __init__(self, trees: CatBoostClassifier, features: _Features, parts: SplitTrees, users: Rows) -> None:
+    def __init__(self, trees: CatBoostClassifier, features: PairFeatures, parts: SplitTrees, users: Rows) -> None:
         self.trees, self.features, self.parts, self.users = trees, features, parts, users
 
     def __call__(self, places: IntArray) -> IntArray:
@@ -209,7 +220,7 @@ class _UserBits:
         return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)
 
 
-def _item_bits(trees: CatBoostClassifier, features: _Features, parts: SplitTrees, n_items: int) -> Rows:
+def _item_bits(trees: CatBoostClassifier, features: PairFeatures, parts: SplitTrees, n_items: int) -> Rows:
     anybody = np.zeros(ROWS_AT_ONCE, dtype=np.int64)
     blocks = [np.arange(start, min(start + ROWS_AT_ONCE, n_items)) for start in range(0, n_items, ROWS_AT_ONCE)]
     bits = [leaf_bits(trees, features.pool(anybody[: len(rows)], rows), parts.item_mask) for rows in blocks]

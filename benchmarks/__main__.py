@@ -1,0 +1,50 @@
+"""The table of claims."""
+
+from collections.abc import Callable, Iterable
+
+import click
+
+from benchmarks import features, ranking
+from benchmarks.synthetic import Shape, Synthetic
+from benchmarks.timing import Result, peak_megabytes
+
+CLAIMS: dict[str, Callable[[Synthetic], Iterable[Result]]] = {
+    "user-means": features.user_means,
+    "pairs": features.pairs,
+    "two-tower": lambda data: ranking.two_tower(data, n_ours=4096),
+    "catboost": lambda data: ranking.catboost(data, n_theirs=4, n_ours=2048),
+    "mlp": lambda data: ranking.mlp(data, n_theirs=4, n_ours=256),
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("claims", nargs=-1, type=click.Choice(list(CLAIMS)))
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Of the notebook's size.")
+def main(claims: tuple[str, ...], scale: float) -> None:
+    """Measure CLAIMS (all by default) against the other way, in pairs, in this run."""
+    data = Synthetic(Shape().scaled(scale))
+    shape = data.shape
+    click.echo(f"{shape.n_users:,} users, {shape.n_items:,} items, {len(data.users):,} pairs, 206 dimensions\n")
+    click.echo("| | against | theirs | ours | ratio | target | |")
+    click.echo("|---|---|---|---|---|---|---|")
+    for claim in claims or CLAIMS:
+        for result in CLAIMS[claim](data):
+            click.echo(_line(result))
+    click.echo(f"\npeak resident memory of this process, the other side included: {peak_megabytes():,.0f} MB")
+
+
+def _line(result: Result) -> str:
+    cells = [
+        result.claim,
+        result.against,
+        f"{result.theirs * 1000:.3g} ms a {result.unit}",
+        f"{result.ours * 1000:.3g} ms",
+        f"{result.ratio:.3g}x",
+        f"{result.target:g}x",
+        result.note,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
