@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import torch
 from catboost import CatBoostClassifier, Pool
 
 from recsys_polars.examples import observed_examples

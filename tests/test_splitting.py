@@ -25,7 +25,7 @@ Tables = dict[str, pl.DataFrame]
 def interactions_of(*rows: Row) -> pl.DataFrame:
     """Rows of (user_id, item_id, rating, day)."""
     timed = [(*row, DAY_0 + timedelta(days=day)) for *row, day in rows]
-    return pl.DataFrame(timed, schema=Interactions.to_polars_schema(), orient="row")
+    return pl.DataFrame(timed, schema=Interactions.create_empty().schema, orient="row")
 
 
 def tables_of(parted: pl.LazyFrame) -> Tables:
@@ -47,6 +47,11 @@ def assert_tables_equal(left: Tables, right: Tables, names: list[str] | None = N
         assert_frame_equal(left[name], right[name])
 
 
+def cut_interactions(interactions: pl.DataFrame, **cut: object) -> pl.LazyFrame:
+    """Rows with their part, collected: the plan of all steps in one takes seconds to optimise."""
+    return assign_parts(interactions.lazy(), **cut).collect().lazy()
+
+
 def oracle_tables(interactions: pl.DataFrame, **cut: object) -> Tables:
     found = oracle.split(interactions.to_pandas(), **cut)
     tables = {name: from_pandas(table) for name, table in found.items()}
@@ -55,10 +60,8 @@ def oracle_tables(interactions: pl.DataFrame, **cut: object) -> Tables:
 
 
 def from_pandas(table: pd.DataFrame) -> pl.DataFrame:
-    types = pl.Schema({name: dtype for name, dtype in Labelled.to_polars_schema().items() if name in HISTORY})
-    if table.empty:
-        return types.to_frame()
-    return pl.from_pandas(table[HISTORY], nan_to_null=True).cast(types)
+    empty = Labelled.create_empty().select(HISTORY)
+    return empty if table.empty else pl.from_pandas(table[HISTORY], nan_to_null=True).cast(empty.schema)
 
 
 def short(table: pl.DataFrame) -> str:
@@ -84,15 +87,17 @@ cuts = st.fixed_dictionaries(
 @settings(max_examples=120, deadline=None)
 @given(frames, cuts)
 def test_every_table_equals_the_oracle(interactions, cut) -> None:
-    parted = assign_parts(interactions.lazy(), **cut)
+    parted = cut_interactions(interactions, **cut)
     assert_tables_equal(tables_of(parted), oracle_tables(interactions, **cut))
 
 
 @pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("test_fraction", [0.1, 0.3])
-def test_every_table_of_real_data_equals_the_oracle(real_interactions, split, test_fraction) -> None:
-    cut = {"split": split, "test_fraction": test_fraction, "valid_fraction": 0.2, "test_n": 2}
-    parted = assign_parts(real_interactions.lazy(), **cut).collect().lazy()
+def test_every_table_of_real_data_equals_the_oracle(real_interactions, split) -> None:
+    cut = {"split": split, "test_fraction": 0.1, "valid_fraction": 0.2, "test_n": 2}
+    if split != "global-time":  # the oracle takes milliseconds a user
+        some_users = real_interactions["user_id"].unique().sort()[:150]
+        real_interactions = real_interactions.filter(pl.col("user_id").is_in(some_users.implode()))
+    parted = cut_interactions(real_interactions, **cut)
     assert_tables_equal(tables_of(parted), oracle_tables(real_interactions, **cut))
 
 
@@ -101,14 +106,14 @@ def test_every_table_of_real_data_equals_the_oracle(real_interactions, split, te
 def test_the_order_of_the_rows_plays_no_part(interactions, cut, chance) -> None:
     places = list(range(interactions.height))
     chance.shuffle(places)
-    shuffled = assign_parts(interactions[places].lazy(), **cut)
-    assert_tables_equal(tables_of(shuffled), tables_of(assign_parts(interactions.lazy(), **cut)))
+    shuffled = cut_interactions(interactions[places], **cut)
+    assert_tables_equal(tables_of(shuffled), tables_of(cut_interactions(interactions, **cut)))
 
 
 @settings(max_examples=60, deadline=None)
 @given(frames, cuts)
 def test_every_row_has_exactly_one_part_and_every_pair_of_a_part_one_row(interactions, cut) -> None:
-    parted = assign_parts(interactions.lazy(), **cut).collect()
+    parted = cut_interactions(interactions, **cut).collect()
     rows = [*PAIR, "rating", "event_time"]
     assert_frame_equal(parted.select(rows).sort(rows), interactions.sort(rows))
     assert parted["part"].is_in(PARTS).all()
@@ -123,7 +128,7 @@ def test_every_row_has_exactly_one_part_and_every_pair_of_a_part_one_row(interac
 @settings(max_examples=60, deadline=None)
 @given(frames, cuts)
 def test_no_pair_stands_in_two_parts_unless_as_a_repeat(interactions, cut) -> None:
-    pairs = deduplicate_interactions(assign_parts(interactions.lazy(), **cut)).collect()
+    pairs = deduplicate_interactions(cut_interactions(interactions, **cut)).collect()
     assert not pairs.filter(~pl.col("is_repeat")).select(PAIR).is_duplicated().any()
     assert not pairs.select(*PAIR, "part").is_duplicated().any()
 
@@ -131,7 +136,7 @@ def test_no_pair_stands_in_two_parts_unless_as_a_repeat(interactions, cut) -> No
 @settings(max_examples=80, deadline=None)
 @given(frames, cuts)
 def test_without_the_rows_after_a_cut_all_before_it_is_the_same(interactions, cut) -> None:
-    parted = assign_parts(interactions.lazy(), **cut)
+    parted = cut_interactions(interactions, **cut)
     tables = tables_of(parted)
     no_test = tables_of(parted.filter(pl.col("part") != "test"))
     assert_tables_equal(tables, no_test, ["train", "valid", "repeats_valid", "history_valid", "history_test"])
@@ -154,12 +159,12 @@ def rewrite_after(part: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
 @settings(max_examples=80, deadline=None)
 @given(frames, cuts, st.sampled_from(CUTS))
 def test_what_was_rated_after_a_cut_changes_nothing_before_it(interactions, cut, part) -> None:
-    parted = assign_parts(interactions.lazy(), **cut).collect()
+    parted = cut_interactions(interactions, **cut).collect()
     rewritten = rewrite_after(part)(parted, items=cut["split"] != "last-n")
     before = ["train", "history_valid"]
     if part == "test":
         before += ["valid", "repeats_valid", "history_test"]
-    again = tables_of(assign_parts(rewritten.lazy(), **cut))
+    again = tables_of(cut_interactions(rewritten, **cut))
     assert_tables_equal(tables_of(parted.lazy()), again, before)
 
 
@@ -180,24 +185,28 @@ def test_a_test_fraction_of_zero_means_no_test_part(split) -> None:
     assert parted["part"].to_list() == ["train"] * 3
 
 
-@pytest.mark.xfail(strict=True, reason="a fraction of 0 switches the cut of last-n off, which doesn't use fractions")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a fraction of 0 switches the cut of last-n off, which doesn't use fractions",
+)
 def test_last_n_does_not_use_the_test_fraction() -> None:
     rows = interactions_of(("u", "a", 5, 0), ("u", "b", 5, 1), ("u", "c", 5, 2))
-    tables = tables_of(assign_parts(rows.lazy(), split="last-n", test_fraction=0, test_n=1))
+    tables = tables_of(cut_interactions(rows, split="last-n", test_fraction=0, test_n=1))
     assert short(tables["test"]) == "u c 2 1"
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_valid_fraction_of_zero_means_no_valid_part(split) -> None:
     rows = interactions_of(("u", "a", 5, 0), ("u", "b", 5, 1), ("u", "c", 5, 2))
-    tables = tables_of(assign_parts(rows.lazy(), split=split, valid_fraction=0))
+    tables = tables_of(cut_interactions(rows, split=split, valid_fraction=0))
     assert (short(tables["valid"]), short(tables["train"])) == ("", short(tables["history_test"]))
 
 
 def test_a_late_dislike_between_the_cuts_changes_the_history_of_test_alone() -> None:
     rows = interactions_of(("u", "a", 5, 0), ("u", "b", 4, 1), ("u", "a", 1, 2), ("v", "c", 5, 3), ("v", "d", 2, 4))
     # test: index floor(4 * 0.75) = 3, day 3. valid: of days 0, 1, 2 index floor(2 * 0.5) = 1, day 1.
-    tables = tables_of(assign_parts(rows.lazy(), split="global-time", test_fraction=0.25, valid_fraction=0.5))
+    tables = tables_of(cut_interactions(rows, split="global-time", test_fraction=0.25, valid_fraction=0.5))
     assert short(tables["train"]) == short(tables["history_valid"]) == "u a 0 1"
     assert short(tables["valid"]) == "u b 1 1"
     assert short(tables["repeats_valid"]) == "u a 2 0"
@@ -207,7 +216,7 @@ def test_a_late_dislike_between_the_cuts_changes_the_history_of_test_alone() -> 
 def test_a_repeat_after_the_test_cut_is_counted_as_a_repeat_and_no_test_row() -> None:
     rows = interactions_of(("u", "a", 5, 0), ("u", "b", 5, 1), ("u", "a", 1, 2), ("u", "a", 2, 3), ("u", "c", 5, 4))
     # index floor(4 * 0.5) = 2, day 2: of the two later rows of a the latest is the repeat.
-    tables = tables_of(assign_parts(rows.lazy(), split="user-time", test_fraction=0.5, valid_fraction=0))
+    tables = tables_of(cut_interactions(rows, split="user-time", test_fraction=0.5, valid_fraction=0))
     assert short(tables["test"]) == "u c 4 1"
     assert short(tables["repeats_test"]) == "u a 3 0"
     assert short(tables["history_test"]) == "u a 0 1, u b 1 1"
@@ -216,25 +225,25 @@ def test_a_repeat_after_the_test_cut_is_counted_as_a_repeat_and_no_test_row() ->
 def test_a_row_at_the_cut_lies_after_it() -> None:
     rows = interactions_of(("u", "a", 5, 0), ("v", "b", 5, 1), ("u", "c", 5, 1), ("v", "d", 5, 1), ("v", "e", 5, 2))
     # index floor(4 * 0.5) = 2 is the second of three rows of day 1.
-    tables = tables_of(assign_parts(rows.lazy(), split="global-time", test_fraction=0.5, valid_fraction=0))
+    tables = tables_of(cut_interactions(rows, split="global-time", test_fraction=0.5, valid_fraction=0))
     assert short(tables["train"]) == "u a 0 1"
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_user_with_one_row_has_it_in_test(split) -> None:
-    tables = tables_of(assign_parts(interactions_of(("u", "a", 5, 0)).lazy(), split=split))
+    tables = tables_of(cut_interactions(interactions_of(("u", "a", 5, 0)), split=split))
     assert {name: short(table) for name, table in tables.items() if table.height} == {"test": "u a 0 1"}
 
 
 def test_in_user_time_each_user_has_a_cut_of_their_own() -> None:
     rows = interactions_of(("u", "a", 5, 0), ("u", "b", 5, 9), ("v", "c", 5, 1), ("v", "d", 5, 2), ("w", "e", 5, 0))
     # fraction 0.4: of two rows index floor(1 * 0.6) = 0 is the cut, so all is after it.
-    assert short(tables_of(assign_parts(rows.lazy(), split="user-time", test_fraction=0.4))["history_test"]) == ""
+    assert short(tables_of(cut_interactions(rows, split="user-time", test_fraction=0.4))["history_test"]) == ""
 
 
 def test_last_n_takes_the_lower_item_id_as_later_among_equal_times() -> None:
     rows = interactions_of(("u", "d", 5, 1), ("u", "b", 5, 1), ("u", "a", 5, 0), ("u", "c", 1, 1))
-    tables = tables_of(assign_parts(rows.lazy(), split="last-n", test_n=1))
+    tables = tables_of(cut_interactions(rows, split="last-n", test_n=1))
     assert (short(tables["test"]), short(tables["valid"])) == ("u b 1 1", "u c 1 0")
 
 

