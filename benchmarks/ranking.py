@@ -87,7 +87,7 @@ def catboost(data: Synthetic, *, n_theirs: int, n_ours: int) -> Iterator[Result]
     features = PairFeatures(known, inputs)
     examples = sampled_examples(known, n_negatives=1, seed=0)
     rows = examples.take(np.random.default_rng(0).integers(len(examples), size=TREE_ROWS))
-    pool = features.pool(rows.user_rows, rows.item_rows, without=rows.without, labels=rows.labels)
+    pool = features.training_pool(rows)
     trees = CatBoostClassifier(**TREES, verbose=False, allow_writing_files=False).fit(pool)
     scorer = CatBoost(trees, inputs, facts={}).scorer(known, users)
     everything = np.arange(known.n_items)

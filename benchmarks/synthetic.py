@@ -41,6 +41,7 @@ class Synthetic:
         first = np.unique(users * m + items, return_index=True)[1]
         self.users, self.items = users[first], items[first]
         self.labels = (chance.random(len(first)) < 0.85).astype(np.int64)
+        self.times = chance.permutation(len(first))
         clip = chance.standard_normal((m, D_CLIP), dtype=np.float32)
         clip /= np.linalg.norm(clip, axis=1, keepdims=True)
         self.vectors = np.hstack([clip, chance.standard_normal((m, D_NUMERIC), dtype=np.float32)])
@@ -100,6 +101,7 @@ class Synthetic:
             user_rows=self.users,
             item_rows=self.items,
             labels=self.labels,
+            times=self.times,
             offsets=np.searchsorted(self.users, np.arange(n + 1)),
             means=sums / np.maximum(counts, 1)[:, None].astype(np.float32),
             mean_rows=np.where(counts > 0, np.arange(n), -1),

@@ -128,6 +128,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_text(text: str) -> str:
+    """Return the sha256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sync(path: Path) -> None:
     """Have the bytes of a file, or the entries of a folder, on disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -9,11 +9,12 @@ from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 
 @dataclass(frozen=True)
 class Examples:
-    """Training rows by number: did user_rows[j], without[j] unknown, like item_rows[j]? All of shape (n,)."""
+    """Training rows by number: did user_rows[j], without[j] unknown, like item_rows[j] at times[j]? All (n,)."""
 
     user_rows: Rows
     without: Rows
     item_rows: Rows
+    times: Rows
     labels: Rows
 
     def __len__(self) -> int:
@@ -21,21 +22,21 @@ class Examples:
 
     def take(self, places: Rows) -> "Examples":
         """Return the examples at `places`, in that order."""
-        return Examples(self.user_rows[places], self.without[places], self.item_rows[places], self.labels[places])
+        return Examples(*(getattr(self, name)[places] for name in self.__dataclass_fields__))
 
 
 def observed_examples(known: Knowledge) -> Examples:
-    """Return the notebook's rows: the history of every user with a positive, nothing left out, nothing sampled."""
-    kept = known.n_positives[known.user_rows] > 0
-    users = known.user_rows[kept]
-    return Examples(users, np.full(len(users), NOBODY), known.item_rows[kept], known.labels[kept])
+    """Return the history pairs as they are, the notebook's rows: nothing left out, nothing sampled."""
+    nobody = np.full(len(known.user_rows), NOBODY)
+    return Examples(known.user_rows, nobody, known.item_rows, known.times, known.labels)
 
 
 def sampled_examples(known: Knowledge, *, n_negatives: int, seed: int) -> Examples:
     """Return every history pair and, for each positive, sampled items that its user has not seen.
 
-    A positive is left out of its user's vector and count. A sampled negative shares both with the positive that it was
-    sampled for, and a dislike with a random positive of its user: else the count itself would give the label away.
+    A positive is left out of its user's vector and count. A sampled negative shares both, and the time, with the
+    positive that it was sampled for, and a dislike the vector and count with a random positive of its user: else the
+    count itself would give the label away.
 
     Args:
         known: what is known; a user who has seen the whole catalogue gets no sampled negatives.
@@ -52,6 +53,7 @@ def sampled_examples(known: Knowledge, *, n_negatives: int, seed: int) -> Exampl
         np.concatenate([users, users[sampled_for], known.user_rows[disliked]]),
         np.concatenate([items, items[sampled_for], partner]),
         np.concatenate([items, sampled, known.item_rows[disliked]]),
+        np.concatenate([known.times[liked], known.times[liked][sampled_for], known.times[disliked]]),
         np.concatenate([np.ones(len(liked), int), np.zeros(len(sampled) + len(disliked), int)]),
     )
 

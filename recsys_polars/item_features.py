@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from recsys_polars.relational import run_sql
-from recsys_polars.tables import ItemFeatures, Items, Vectors, vector_columns
+from recsys_polars.tables import ItemFeatures, Items, Vectors, as_matrix, vector_columns
 from recsys_polars.vectors.numeric import numeric_vectors
 from recsys_polars.vectors.tfidf import tfidf_vectors
 
@@ -31,11 +31,17 @@ def build_item_features(
     table = table.sort("item_id").select(ItemFeatures.column_names()).join(given, on="item_id", maintain_order="left")
     known = items["item_id"].is_in(known_items.collect()["item_id"].implode())
     numbers = [name for name in item_features if table.schema[name].is_numeric()]
-    blocks = {name: items[name] for name in vector_columns(items.schema)}
+    blocks = {name: _filled(items[name]) for name in vector_columns(items.schema)}
     if text == "tfidf":
         blocks = {"tfidf": _array("tfidf", tfidf_vectors(items, known)), **blocks}
     blocks["numeric"] = _array("numeric", numeric_vectors(table, known, item_features=numbers))
     return table.with_columns(series.alias(name) for name, series in blocks.items())
+
+
+def _filled(vectors: pl.Series) -> pl.Series:
+    """The vectors, zeros where an item has none: as an item without text has zeros."""
+    width = as_matrix(vectors.head(0)).shape[1]
+    return vectors.fill_null(pl.lit([0.0] * width, dtype=vectors.dtype))
 
 
 def _array(name: str, vectors: Vectors) -> pl.Series:

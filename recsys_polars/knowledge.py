@@ -40,6 +40,7 @@ class Knowledge:
         item_vectors: shape (n_items, d), the vector blocks side by side.
         blocks: the columns of each block in `item_vectors`.
         user_rows, item_rows, labels: the history pairs, sorted by user row, then item row.
+        times: the place of each pair's event_time among all different times of the history.
         offsets: shape (n_users + 1,): the pairs of user u are at offsets[u] to offsets[u + 1].
         means: shape (n_means, d), memory-mapped: mean item vectors of users with a positive.
         mean_rows: shape (n_users,): the row of each user in `means`, or NOBODY.
@@ -54,6 +55,7 @@ class Knowledge:
     user_rows: Rows
     item_rows: Rows
     labels: Rows
+    times: Rows
     offsets: Rows
     means: Vectors
     mean_rows: Rows
@@ -71,13 +73,43 @@ class Knowledge:
 
     @cached_property
     def item_counts(self) -> Rows:
-        """The number of users who liked each item, shape (n_items,).
-
-        What an example (u, i) may know of it is the count of the others: one less where u liked i. On noise that says
-        nothing: with N(c) items of count c, positives see c as often as (c + 1) N(c + 1), sampled negatives as N(c);
-        for Poisson counts the ratio is the same for every c (Good 1953).
-        """
+        """The number of users who liked each item, shape (n_items,)."""
         return np.bincount(self.item_rows[self.labels == 1], minlength=self.n_items)
+
+    @cached_property
+    def _likes_in_time(self) -> tuple[Rows, Rows]:
+        """The times of all positives, sorted; and item row * n_times + time of each, sorted."""
+        liked = self.labels == 1
+        times = self.times[liked]
+        return np.sort(times), np.sort(self.item_rows[liked] * self._n_times + times)
+
+    @cached_property
+    def _n_times(self) -> int:
+        return int(self.times.max(initial=-1)) + 2
+
+    def popularity(self, item_rows: Rows, times: Rows | None = None) -> Vectors:
+        """Return how much more liked items were than the average one, as known strictly before a time.
+
+        log(n_items (n_i + 1) / (N + n_items)), n_i and N the positives of the item and of all items before the time: 0
+        is the average. An example must not know its own time: with its item's full count, less its own like, the count
+        of an item would still be one lower in its positives than in its negatives.
+
+        Args:
+            item_rows: shape (n,).
+            times: as in `times`, shape (n,); None: all that is known.
+
+        Returns:
+            Shape (n, 1).
+        """
+        all_times, likes = self._likes_in_time
+        if times is None:
+            of_item, of_all = self.item_counts[item_rows], np.full(len(item_rows), len(all_times))
+        else:
+            first = np.searchsorted(likes, item_rows * self._n_times)
+            of_item = np.searchsorted(likes, item_rows * self._n_times + times) - first
+            of_all = np.searchsorted(all_times, times)
+        column: Vectors = np.log(self.n_items * (of_item + 1) / (of_all + self.n_items)).astype(np.float32)[:, None]
+        return column
 
     def rows_of_users(self, user_ids: pl.Series) -> Rows:
         """Return the row of each id, NOBODY for one that the store doesn't know."""
@@ -103,7 +135,7 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
 
     Args:
         store: the feature store.
-        history: user_id, item_id, label, one row per pair known before that cut.
+        history: user_id, item_id, event_time, label, one row per pair known before that cut.
         before: the part that begins at the cut.
     """
     table = features_table(before)
@@ -132,6 +164,7 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
         user_rows=user_rows,
         item_rows=pairs["item_row"].to_numpy().astype(np.int64),
         labels=pairs["label"].to_numpy().astype(np.int64),
+        times=pairs["time"].to_numpy().astype(np.int64),
         offsets=np.searchsorted(user_rows, np.arange(len(user_ids) + 1)),
         means=store.tensors("user_means")[before],
         mean_rows=mean_rows,
@@ -143,7 +176,8 @@ def _pairs(rows: pl.LazyFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.D
     users = pl.LazyFrame({"user_id": user_ids}).with_row_index("user_row")
     items = pl.LazyFrame({"item_id": item_ids}).with_row_index("item_row")
     numbered = rows.join(users, on="user_id").join(items, on="item_id")
-    return numbered.select("user_row", "item_row", "label").sort("user_row", "item_row").collect()
+    time = pl.col("event_time").rank("dense") - 1
+    return numbered.select("user_row", "item_row", "label", time=time).sort("user_row", "item_row").collect()
 
 
 def user_vectors(known: Knowledge, users: Rows, *, without: Rows | None = None) -> tuple[Vectors, Rows]:

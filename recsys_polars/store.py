@@ -19,7 +19,7 @@ import polars as pl
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recsys_polars.artefacts import Stage, current_generation, generations, sha256, staged, sync
+from recsys_polars.artefacts import Stage, current_generation, generations, sha256, sha256_of_text, staged, sync
 from recsys_polars.errors import ArtefactError
 from recsys_polars.tables import Vectors, check
 
@@ -40,6 +40,12 @@ class Store:
     path: Path
     generation: str
     manifest: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """The generation and a fingerprint of its files: what models and predictions say they were made for."""
+        sums = "".join(f"{name}{entry['sha256']}" for name, entry in sorted(self.manifest["files"].items()))
+        return f"{self.generation}-{sha256_of_text(sums)[:12]}"
 
     @property
     def models_folder(self) -> Path:

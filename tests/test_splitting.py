@@ -84,7 +84,7 @@ cuts = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(frames, cuts)
 def test_every_table_equals_the_oracle(interactions, cut) -> None:
     parted = cut_interactions(interactions, **cut)
@@ -101,7 +101,7 @@ def test_every_table_of_real_data_equals_the_oracle(real_interactions, split) ->
     assert_tables_equal(tables_of(parted), oracle_tables(real_interactions, **cut))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frames, cuts, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_plays_no_part(interactions, cut, chance) -> None:
     places = list(range(interactions.height))
@@ -110,7 +110,7 @@ def test_the_order_of_the_rows_plays_no_part(interactions, cut, chance) -> None:
     assert_tables_equal(tables_of(shuffled), tables_of(cut_interactions(interactions, **cut)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frames, cuts)
 def test_every_row_has_exactly_one_part_and_every_pair_of_a_part_one_row(interactions, cut) -> None:
     parted = cut_interactions(interactions, **cut).collect()
@@ -125,7 +125,7 @@ def test_every_row_has_exactly_one_part_and_every_pair_of_a_part_one_row(interac
     assert kept.unique().height == pairs.height
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frames, cuts)
 def test_no_pair_stands_in_two_parts_unless_as_a_repeat(interactions, cut) -> None:
     pairs = deduplicate_interactions(cut_interactions(interactions, **cut)).collect()
@@ -133,7 +133,7 @@ def test_no_pair_stands_in_two_parts_unless_as_a_repeat(interactions, cut) -> No
     assert not pairs.select(*PAIR, "part").is_duplicated().any()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frames, cuts)
 def test_without_the_rows_after_a_cut_all_before_it_is_the_same(interactions, cut) -> None:
     parted = cut_interactions(interactions, **cut)
@@ -156,7 +156,7 @@ def rewrite_after(part: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
     return rewrite
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(frames, cuts, st.sampled_from(CUTS))
 def test_what_was_rated_after_a_cut_changes_nothing_before_it(interactions, cut, part) -> None:
     parted = cut_interactions(interactions, **cut).collect()

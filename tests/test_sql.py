@@ -99,7 +99,7 @@ def random_raw(seed: int) -> Raw:
 
     Seed 0 has no rows at all.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     n, n_items = 40 * seed, 30 * seed
     start = datetime(2020, 1, 1, tzinfo=UTC)
     interactions = pl.DataFrame(

@@ -10,9 +10,8 @@ import numpy as np
 from catboost import CatBoostClassifier, FeaturesData, Pool
 
 from recsys_polars.errors import InputError
-from recsys_polars.examples import Examples, sampled_examples
+from recsys_polars.examples import Examples, observed_examples, sampled_examples
 from recsys_polars.knowledge import (
-    NOBODY,
     Knowledge,
     Rows,
     categorical_inputs,
@@ -46,7 +45,7 @@ ROWS_AT_ONCE = 8192
 class TreeInputs:
     """What the trees see: vector blocks of the item beside its meta features, and whether more than the notebook's.
 
-    That is the user's mean and count, and the item's count.
+    That is the user's mean and count, and how popular the item was.
     """
 
     blocks: tuple[str, ...]
@@ -57,7 +56,7 @@ class CatBoost:
     """score(u, i) = the raw value of the trees.
 
     Features, in this order: the user's count and mean vector (not under `notebook`), the item's vector blocks, meta
-    features, item features and price, the count of other users who liked it (not under `notebook`), its categories.
+    features, item features and price, its popularity at the time (not under `notebook`), its categories.
     """
 
     kind: ClassVar[str] = "catboost"
@@ -85,7 +84,7 @@ class CatBoost:
         inputs = _inputs(known, notebook=notebook)
         features = PairFeatures(known, inputs)
         examples, fraction = _examples(known, settings, features.row_bytes)
-        pool = features.pool(examples.user_rows, examples.item_rows, without=examples.without, labels=examples.labels)
+        pool = features.training_pool(examples)
         parameters = {**(NOTEBOOK if notebook else DEFAULT)}
         if rounds is not None:
             parameters["iterations"] = rounds
@@ -164,7 +163,7 @@ class PairFeatures:
         )
         user_names = ["user_count", *(f"user_{name}" for name in number_names[: len(self.user_columns)])]
         user_names = user_names if inputs.with_counts else []
-        item_names = [*number_names, "item_count"] if inputs.with_counts else number_names
+        item_names = [*number_names, "popularity"] if inputs.with_counts else number_names
         self.number_names, self.category_names = [*user_names, *item_names], category_names
         n_item = len(item_names) + len(category_names)
         user_side: list[Side] = ["user"] * len(user_names)
@@ -172,31 +171,40 @@ class PairFeatures:
         self.sides = user_side + item_side
         self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
 
-    def numbers(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Vectors:
+    def numbers(self, users: Rows, items: Rows, *, without: Rows | None = None, times: Rows | None = None) -> Vectors:
         """Return the numbers of the pairs (users[j], items[j]), shape (n, n_numbers).
 
         Args:
             users: user rows, shape (n,).
             items: item rows, shape (n,).
             without: for each pair a positive of the user that is to be unknown, or NOBODY.
-            labels: of pairs to learn from; a liked one doesn't count in the item's count.
+            times: of each pair, before which the item's popularity is known; None: all that is known.
         """
         numbers = np.empty((len(items), len(self.number_names)), dtype=np.float32)
         n_user = self.sides.count("user")
-        item_counts = self.known.item_counts[items] - (0 if labels is None else labels)
+        popularity = self.known.popularity(items, times) if self.inputs.with_counts else None
         for start in range(0, len(items), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             numbers[rows, n_user : n_user + self.item_numbers.shape[1]] = self.item_numbers[items[rows]]
-            if self.inputs.with_counts:
+            if popularity is not None:
                 left_out = None if without is None else without[rows]
                 numbers[rows, :n_user] = self._user_numbers(users[rows], left_out)
-                numbers[rows, -1] = item_counts[rows]
+                numbers[rows, -1:] = popularity[rows]
         return numbers
 
-    def pool(self, users: Rows, items: Rows, *, without: Rows | None = None, labels: Rows | None = None) -> Pool:
-        """Return the pairs as CatBoost takes them: one float32 matrix, categories as shared bytes. See `numbers`."""
+    def pool(self, users: Rows, items: Rows) -> Pool:
+        """Return pairs to score as CatBoost takes them."""
+        return self._pool(self.numbers(users, items), items)
+
+    def training_pool(self, examples: Examples) -> Pool:
+        """Return examples as CatBoost takes them: one float32 matrix, categories as shared bytes."""
+        rows = examples.item_rows
+        numbers = self.numbers(examples.user_rows, rows, without=examples.without, times=examples.times)
+        return self._pool(numbers, rows, labels=examples.labels)
+
+    def _pool(self, numbers: Vectors, items: Rows, labels: Rows | None = None) -> Pool:
         data = FeaturesData(
-            num_feature_data=self.numbers(users, items, without=without, labels=labels),
+            num_feature_data=numbers,
             cat_feature_data=self.item_categories[items],
             num_feature_names=self.number_names,
             cat_feature_names=self.category_names,
@@ -236,16 +244,18 @@ def _inputs(known: Knowledge, *, notebook: bool) -> TreeInputs:
 def _examples(known: Knowledge, settings: FitSettings, row_bytes: int) -> tuple[Examples, float]:
     """The rows to train on, sampled to fit the memory, and the fraction of all that they are."""
     if settings.recipe == "notebook":
-        n_pairs = len(known.user_rows)
-        examples = Examples(known.user_rows, np.full(n_pairs, NOBODY), known.item_rows, known.labels)
+        examples = observed_examples(known)
     else:
         examples = sampled_examples(known, n_negatives=N_NEGATIVES, seed=settings.seed)
-    if len(np.unique(examples.labels)) < 2:
-        only = "liked" if len(examples) and examples.labels[0] else "disliked"
-        raise InputError(f"catboost: expected liked and disliked pairs before the cut, found {only} ones only")
     # CatBoost keeps its own quantised copy beside the matrix.
-    n_rows = max(1, settings.memory_bytes // 2 // row_bytes)
-    if n_rows >= len(examples):
-        return examples, 1.0
-    kept = np.sort(np.random.default_rng(settings.seed).permutation(len(examples))[:n_rows])
-    return examples.take(kept), n_rows / len(examples)
+    n_rows = min(len(examples), settings.memory_bytes // 2 // row_bytes)
+    fraction = n_rows / max(1, len(examples))
+    if fraction < 1:
+        examples = examples.take(np.sort(np.random.default_rng(settings.seed).permutation(len(examples))[:n_rows]))
+    n_liked = int(examples.labels.sum())
+    if n_liked in {0, len(examples)}:
+        raise InputError(
+            f"catboost: expected liked and disliked pairs to learn from, found {n_liked:,} and "
+            f"{len(examples) - n_liked:,} ({fraction:.1%} of the rows fit --memory)"
+        )
+    return examples, fraction

@@ -21,7 +21,7 @@ from recsys_polars.tables import Vectors
 
 @dataclass(frozen=True)
 class MlpInputs:
-    """What the network sees: vector blocks of the item, the user's mean of the same, and whether the counts of both."""
+    """What the network sees: vector blocks of the item, the user's mean of the same, and whether counts too."""
 
     blocks: tuple[str, ...]
     with_counts: bool
@@ -31,8 +31,8 @@ class MatchingMlp:
     """score(u, i) = the logit of 256 -> ReLU -> dropout 0.2 -> 64 -> ReLU -> 1 on [user; item].
 
     By default the user is the mean of what they liked, the row's own item left out, and log(1 + count); the item is its
-    vector and log(1 + count of the other users who liked it); negatives are sampled; epochs are chosen by validation.
-    Under `notebook` there are no counts, the mean is leaky, negatives are dislikes only and ten epochs are trained.
+    vector and how popular it was at the time; negatives are sampled; epochs are chosen by validation.
+    Under `notebook` the mean is leaky, there is no count and no popularity, negatives are dislikes, and epochs ten.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -59,12 +59,12 @@ class MatchingMlp:
         columns = vector_columns_of(known, inputs.blocks)
         items = torch.from_numpy(known.item_vectors[:, columns]).to(device)
 
-        def logits(means: Vectors, counts: Rows, item_rows: Rows, item_counts: Rows) -> torch.Tensor:
+        def logits(means: Vectors, counts: Rows, item_rows: Rows, popularity: Vectors) -> torch.Tensor:
             item = items[torch.from_numpy(item_rows).to(device)]
             parts = [torch.from_numpy(means[:, columns]).to(device), item]
             if inputs.with_counts:
                 parts[1:1] = [torch.from_numpy(log_counts(counts)).to(device)]
-                parts.append(torch.from_numpy(log_counts(item_counts)).to(device))
+                parts.append(torch.from_numpy(popularity).to(device))
             scores: torch.Tensor = network(torch.cat(parts, dim=1)).squeeze(1)
             return scores
 
@@ -76,10 +76,11 @@ class MatchingMlp:
         """See `Model.scorer`."""
         columns = vector_columns_of(known, self.inputs.blocks)
         means, counts = user_vectors(known, users)
+        items, popularity = known.item_vectors[:, columns], known.popularity(np.arange(known.n_items))
         layers = [(layer.weight, layer.bias) for layer in self.network if isinstance(layer, nn.Linear)]
         return MlpScorer(
-            _beside_counts(means[:, columns], counts, self.inputs),
-            _beside_counts(known.item_vectors[:, columns], known.item_counts, self.inputs),
+            np.hstack([means[:, columns], log_counts(counts)]) if self.inputs.with_counts else means[:, columns],
+            np.hstack([items, popularity]) if self.inputs.with_counts else items,
             layers,
             name=self.kind,
             device=torch_device(device),
@@ -118,10 +119,6 @@ def notebook_blocks(blocks: Sequence[str]) -> tuple[str, ...]:
     clip = tuple(block for block in blocks if block.startswith("clip_"))
     text = tuple(block for block in blocks if block == "tfidf")
     return (*(clip or text), "numeric")
-
-
-def _beside_counts(vectors: Vectors, counts: Rows, inputs: MlpInputs) -> Vectors:
-    return np.hstack([vectors, log_counts(counts)]) if inputs.with_counts else vectors
 
 
 def _width(known: Knowledge, inputs: MlpInputs) -> int:

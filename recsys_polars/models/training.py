@@ -14,8 +14,8 @@ from recsys_polars.knowledge import Knowledge, Rows, user_vectors
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.tables import Vectors
 
-Logits = Callable[[Vectors, Rows, Rows, Rows], torch.Tensor]
-"""(user means (n, d), users' counts (n,), item rows (n,), items' counts (n,)) -> logits (n,)."""
+Logits = Callable[[Vectors, Rows, Rows, Vectors], torch.Tensor]
+"""(user means (n, d), their counts (n,), item rows (n,), the items' popularity (n, 1)) -> logits (n,)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def _examples(known: Knowledge, training: Training, epoch: int) -> tuple[Example
         examples = sampled_examples(known, n_negatives=training.n_negatives, seed=training.seed + epoch)
     else:
         examples = observed_examples(known)
+        examples = examples.take(np.flatnonzero(known.n_positives[examples.user_rows] > 0))  # others have no vector
     if not len(examples):
         raise InputError("history: expected at least one pair to learn from, found none before the cut")
     shuffled = np.random.default_rng(training.seed).permutation(len(examples))
@@ -102,7 +103,7 @@ def _batches(examples: Examples, order: Rows, size: int) -> Iterator[Examples]:
 
 def _scores(logits: Logits, known: Knowledge, batch: Examples) -> torch.Tensor:
     means, counts = user_vectors(known, batch.user_rows, without=batch.without)
-    return logits(means, counts, batch.item_rows, known.item_counts[batch.item_rows] - batch.labels)
+    return logits(means, counts, batch.item_rows, known.popularity(batch.item_rows, batch.times))
 
 
 def _epoch(

@@ -25,7 +25,7 @@ class TwoTower:
     """score(u, i) = user_tower(user) . item_tower(item), each tower 128 -> ReLU -> 64.
 
     The user is the mean vector of what they liked, the row's own item left out in training, and log(1 + count); the
-    item is its vector and log(1 + count of the other users who liked it).
+    item is its vector and how popular it was at the time.
     """
 
     kind: ClassVar[str] = "two-tower"
@@ -52,10 +52,10 @@ class TwoTower:
         model = cls(towers, blocks, rounds=0, facts={})
         items = torch.from_numpy(known.item_vectors[:, columns]).to(device)
 
-        def logits(means: Vectors, counts: Rows, item_rows: Rows, item_counts: Rows) -> torch.Tensor:
-            user = torch.from_numpy(_beside_counts(means[:, columns], counts)).to(device)
-            counted = torch.from_numpy(log_counts(item_counts)).to(device)
-            item = torch.cat([items[torch.from_numpy(item_rows).to(device)], counted], dim=1)
+        def logits(means: Vectors, counts: Rows, item_rows: Rows, popularity: Vectors) -> torch.Tensor:
+            user = torch.from_numpy(np.hstack([means[:, columns], log_counts(counts)])).to(device)
+            item_vectors = items[torch.from_numpy(item_rows).to(device)]
+            item = torch.cat([item_vectors, torch.from_numpy(popularity).to(device)], dim=1)
             scores: torch.Tensor = (towers["user"](user) * towers["item"](item)).sum(dim=1)
             return scores
 
@@ -68,8 +68,8 @@ class TwoTower:
         columns = vector_columns_of(known, self.blocks)
         means, counts = user_vectors(known, users)
         return DotScorer(
-            _beside_counts(means[:, columns], counts),
-            _beside_counts(known.item_vectors[:, columns], known.item_counts),
+            np.hstack([means[:, columns], log_counts(counts)]),
+            np.hstack([known.item_vectors[:, columns], known.popularity(np.arange(known.n_items))]),
             user_tower=_layers(self.towers["user"]),
             item_tower=_layers(self.towers["item"]),
             name=self.kind,
@@ -92,7 +92,7 @@ class TwoTower:
 
 
 def two_towers(n_columns: int) -> nn.ModuleDict:
-    """Return the towers of vectors n_columns wide and a count."""
+    """Return the towers of vectors n_columns wide and one number: the user's count, the item's popularity."""
     return nn.ModuleDict({"user": _tower(n_columns + 1), "item": _tower(n_columns + 1)})
 
 
@@ -102,7 +102,3 @@ def _tower(n_inputs: int) -> nn.Sequential:
 
 def _layers(tower: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(layer.weight, layer.bias) for layer in tower.children() if isinstance(layer, nn.Linear)]
-
-
-def _beside_counts(vectors: Vectors, counts: Rows) -> Vectors:
-    return np.hstack([vectors, log_counts(counts)])

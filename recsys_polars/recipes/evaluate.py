@@ -105,10 +105,10 @@ def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{file}: expected a Parquet file of predictions ({error})") from error
     run = json.loads(metadata.get(METADATA_KEY, b"{}"))
-    if run.get("generation", store.generation) != store.generation:
+    if run.get("store", store.identity) != store.identity:
         raise ArtefactError(
-            f"{file}: expected predictions for generation {store.generation} of {store.path}, "
-            f"found {run['generation']}; rank again"
+            f"{file}: expected predictions for generation {store.identity} of {store.path}, "
+            f"found {run['store']}; rank again"
         )
     return check(Predictions, predictions, name=str(file)), run
 

@@ -36,7 +36,7 @@ def _read(path: Path, column: str) -> pl.Series:
     if path.suffix == ".csv":
         return pl.read_csv(path, columns=[column], infer_schema=False)[column]
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, one id a line ({error})") from error
-    return pl.Series(column, [line for line in lines if line.strip()], dtype=pl.String)
+    return pl.Series(column, [line.removesuffix("\r") for line in lines if line.strip()], dtype=pl.String)

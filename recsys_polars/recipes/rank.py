@@ -77,7 +77,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     figures = {
         "model": manifest["kind"],
         "recipe": recipe,
-        "generation": store.generation,
+        "store": store.identity,
         "k": settings.k,
         "users": len(user_ids),
         "cold_users": int((~queue.is_warm).sum()),

@@ -45,7 +45,7 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
             stage.add_file(file.name)
         stage.facts |= {
             "kind": kind,
-            "generation": store.generation,
+            "store": store.identity,
             "settings": asdict(settings),
             "rounds": model.rounds,
             "choice": chosen,
@@ -70,10 +70,10 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
     if not (folder / "CURRENT").is_file():
         raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
     generation, manifest = current_generation(folder)
-    if manifest["generation"] != store.generation:
+    if manifest["store"] != store.identity:
         raise ArtefactError(
-            f"{folder}: expected a model of generation {store.generation} of the store, found one of "
-            f"{manifest['generation']}; run train --model {kind} again"
+            f"{folder}: expected a model of generation {store.identity} of the store, found one of "
+            f"{manifest['store']}; run train --model {kind} again"
         )
     return cls.load(folder / generation), manifest
 

@@ -27,7 +27,7 @@ class Vector:
 
     @property
     def rule(self) -> str:
-        """Return the rule that a row breaks whose vector is missing, has another width, or holds what is no number."""
+        """Return the rule that a row breaks whose vector has another width or holds what is no number."""
         return f"{self.name}: not {self.width} finite numbers"
 
 
@@ -78,7 +78,7 @@ def _stored_width(raw: RawFile, name: str) -> int | None:
 
 
 def vector_values(raw: RawFile, vector: Vector) -> pl.Expr:
-    """Return the vector of each row as Array(Float32, width); null where it breaks `vector.rule`."""
+    """Return the vector of each row as Array(Float32, width); null where it is absent or breaks `vector.rule`."""
     if len(vector.columns) > 1:
         array = pl.concat_arr([number(raw, name).cast(pl.Float32) for name in vector.columns])
     elif isinstance(raw.type_of(vector.name), pl.List):
@@ -89,6 +89,17 @@ def vector_values(raw: RawFile, vector: Vector) -> pl.Expr:
         array = raw_column(vector.name).cast(pl.Array(pl.Float32, vector.width))
     finite = array.arr.eval(pl.element().is_finite().fill_null(value=False)).arr.all()
     return pl.when(finite).then(array)
+
+
+def is_absent(raw: RawFile, vector: Vector) -> pl.Expr:
+    """Return whether a row has nothing of the vector: null, empty or NaN (as pandas writes it) in every place."""
+    if len(vector.columns) == 1:
+        return raw_column(vector.name).is_null()
+    nothing = [
+        raw_column(name).cast(pl.String).fill_null("").str.strip_chars().str.to_lowercase().is_in(["", "nan"])
+        for name in vector.columns
+    ]
+    return pl.all_horizontal(nothing)
 
 
 def vector_text(raw: RawFile, vector: Vector) -> pl.Expr:

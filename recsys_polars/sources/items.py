@@ -19,7 +19,14 @@ from recsys_polars.sources.formats import (
     did_you_mean,
     resolve,
 )
-from recsys_polars.sources.item_vectors import Vector, common_vectors, find_vectors, vector_text, vector_values
+from recsys_polars.sources.item_vectors import (
+    Vector,
+    common_vectors,
+    find_vectors,
+    is_absent,
+    vector_text,
+    vector_values,
+)
 from recsys_polars.sources.opening import open_raw
 from recsys_polars.sources.prices import price
 from recsys_polars.sources.raw import RawFile, raw_column
@@ -62,7 +69,7 @@ def read_items(
         item_features: columns outside the contract to take along, by the files' own names.
 
     Returns:
-        One `ParsedFile` a file. A rule is broken where the id is missing, a vector is not complete and finite, or an
+        One `ParsedFile` a file. A rule is broken where the id is missing, a vector is neither absent (null) nor complete and finite, or an
         item feature whose first values are numbers is none. All else that can't be read is null.
 
     Raises:
@@ -111,7 +118,10 @@ def _parsed(
 ) -> pl.LazyFrame:
     item_id = id_text(raw, names["item_id"][0])
     checks = [(item_id.is_null(), "item_id: missing", as_text(raw, names["item_id"][0]))]
-    checks += [(pl.col(vector.name).is_null(), vector.rule, vector_text(raw, vector)) for vector in vectors]
+    checks += [
+        (pl.col(vector.name).is_null() & ~is_absent(raw, vector), vector.rule, vector_text(raw, vector))
+        for vector in vectors
+    ]
     numeric = [name for name, dtype in features.items() if dtype == pl.Float64]
     checks += [(_is_no_number(raw, name), f"{name}: not a number", as_text(raw, name)) for name in numeric]
     rule, found = first_broken(checks)

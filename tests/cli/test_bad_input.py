@@ -834,7 +834,7 @@ def _works(words: list[str]) -> bool:
 @pytest.mark.parametrize(
     "job",
     [
-        known_fault("4k build", reason="'No space left' while parsing: the raw file is called damaged"),
+        known_fault("4k build", reason=NO_ROOM),
         known_fault("40k build", reason=NO_ROOM),
         known_fault("80k build", reason=NO_ROOM),
         "2m train popularity",
