@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from recsys_polars.errors import ArtefactError
 FORMAT_VERSION = 1
 KEPT_GENERATIONS = 2
 _STAGING = ".staging-"
+_GENERATION = re.compile(r"\d{6,12}")
 
 
 @dataclass
@@ -49,36 +51,31 @@ def staged(path: Path) -> Iterator[Stage]:
         ArtefactError: another build is at work there, or `path` is something else than such a folder.
     """
     _refuse_foreign_folder(path)
-    is_new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
-    try:
-        with _stage_locked(path) as stage:
-            yield stage
-    except BaseException:
-        if is_new:
-            shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def _stage_locked(path: Path) -> Iterator[Stage]:
     with _locked(path):
-        for left_over in path.glob(f"{_STAGING}*"):
-            shutil.rmtree(left_over)
         present = generations(path)
         generation = f"{int(present[-1]) + 1 if present else 1:06d}"
         stage = Stage(generation, path / f"{_STAGING}{generation}")
-        stage.folder.mkdir()
         try:
+            for left_over in path.glob(f"{_STAGING}*"):
+                shutil.rmtree(left_over)
+            stage.folder.mkdir()
             yield stage
             _publish(path, stage)
         finally:
             shutil.rmtree(stage.folder, ignore_errors=True)
+            _remove_if_unused(path)
+
+
+def _remove_if_unused(path: Path) -> None:
+    """Remove a folder in which nothing was ever published, so that a failed first build leaves no trace."""
+    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {".lock"}:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _publish(path: Path, stage: Stage) -> None:
     manifest = {"format_version": FORMAT_VERSION, "files": stage.files, **stage.facts}
-    write_text(stage.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+    write_text(stage.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False))
     stage.folder.rename(path / stage.generation)
     write_text(path / "CURRENT", f"{stage.generation}\n")
     for generation in generations(path)[:-KEPT_GENERATIONS]:
@@ -87,7 +84,7 @@ def _publish(path: Path, stage: Stage) -> None:
 
 def generations(path: Path) -> list[str]:
     """Return the names of the published generations, oldest first."""
-    return sorted(entry.name for entry in path.iterdir() if entry.name.isdigit())
+    return sorted(entry.name for entry in path.iterdir() if _GENERATION.fullmatch(entry.name))
 
 
 def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -97,28 +94,46 @@ def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
         ArtefactError: there is none, it is damaged, or it has another format version.
     """
     pointer = path / "CURRENT"
-    generation = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-    if not generation.isdigit():
+    generation = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+    if not _GENERATION.fullmatch(generation):
         raise ArtefactError(f"{pointer}: expected the number of a generation, found {generation[:50] or 'no file'!r}")
     manifest_path = path / generation / "manifest.json"
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        version, _ = manifest["format_version"], manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = manifest["format_version"]
+        entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{manifest_path}: missing or damaged ({error}); make it again") from error
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or any(Path(name).name != name for name, _, _ in entries):
         raise ArtefactError(
             f"{manifest_path}: expected format version {FORMAT_VERSION}, found {version}; make it again"
         )
     return generation, manifest
 
 
+def checked_file(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
+    """Return the path of a file of a generation, once its bytes are what the manifest says.
+
+    Raises:
+        ArtefactError: it is missing or damaged.
+    """
+    path, entry = folder / name, manifest["files"].get(name)
+    if entry is None or not path.is_file():
+        raise ArtefactError(f"{path}: expected a file, found none; make it again")
+    if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+        raise ArtefactError(f"{path}: damaged, its bytes are not what the manifest says; make it again")
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the text of a file atomically: a reader sees the old text or the new, also after a crash."""
     beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    sync(beside)
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        sync(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     sync(path.parent)
 
 
@@ -152,7 +167,11 @@ def _refuse_foreign_folder(path: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name.isdigit() or name.startswith(_STAGING) or name in {".lock", ".CURRENT.tmp", "rejects", "models"}
+    return (
+        bool(_GENERATION.fullmatch(name))
+        or name.startswith(_STAGING)
+        or name in {".lock", ".CURRENT.tmp", "rejects", "models"}
+    )
 
 
 @contextmanager

@@ -31,11 +31,7 @@ def _other_columns_as_text(items: pl.DataFrame) -> pl.Expr:
     others = [name for name in items.columns if name not in {*Items.column_names(), "source_row"}]
     if not others:
         return pl.lit(None, dtype=pl.String)
-    texts = [
-        pl.col(name).cast(pl.List(pl.String)).list.join(",") if dtype.is_nested() else pl.col(name).cast(pl.String)
-        for name, dtype in items.select(others).schema.items()
-    ]
-    return pl.concat_str(texts, separator=";", ignore_nulls=True)
+    return pl.struct(others).struct.json_encode()
 
 
 def complete_catalogue(items: pl.DataFrame, interactions: pl.LazyFrame) -> pl.DataFrame:

@@ -34,9 +34,8 @@ def observed_examples(known: Knowledge) -> Examples:
 def sampled_examples(known: Knowledge, *, n_negatives: int, seed: int) -> Examples:
     """Return every history pair and, for each positive, sampled items that its user has not seen.
 
-    A positive is left out of its user's vector and count. A sampled negative shares both, and the time, with the
-    positive that it was sampled for, and a dislike the vector and count with a random positive of its user: else the
-    count itself would give the label away.
+    A positive is left out of its user's vector and count; a dislike is in neither. A sampled negative shares vector,
+    count and time with the positive that it was sampled for: else the count itself would give the label away.
 
     Args:
         known: what is known; a user who has seen the whole catalogue gets no sampled negatives.
@@ -48,10 +47,9 @@ def sampled_examples(known: Knowledge, *, n_negatives: int, seed: int) -> Exampl
     disliked = np.flatnonzero(known.labels == 0)
     users, items = known.user_rows[liked], known.item_rows[liked]
     sampled_for, sampled = _sample_unseen(known, users, n_negatives, chance)
-    partner = _random_positives(known, liked, known.user_rows[disliked], chance)
     return Examples(
         np.concatenate([users, users[sampled_for], known.user_rows[disliked]]),
-        np.concatenate([items, items[sampled_for], partner]),
+        np.concatenate([items, items[sampled_for], np.full(len(disliked), NOBODY)]),
         np.concatenate([items, sampled, known.item_rows[disliked]]),
         np.concatenate([known.times[liked], known.times[liked][sampled_for], known.times[disliked]]),
         np.concatenate([np.ones(len(liked), int), np.zeros(len(sampled) + len(disliked), int)]),
@@ -71,12 +69,3 @@ def _sample_unseen(known: Knowledge, users: Rows, n_each: int, chance: np.random
         found = np.minimum(np.searchsorted(seen, pairs), len(seen) - 1)
         open_places = open_places[seen[found] == pairs]
     return places, items
-
-
-def _random_positives(known: Knowledge, liked: Rows, users: Rows, chance: np.random.Generator) -> Rows:
-    """Return one random positive of each of `users`, NOBODY for those without any."""
-    starts = np.searchsorted(known.user_rows[liked], users)
-    counts = known.n_positives[users]
-    places = starts + (chance.random(len(users)) * counts).astype(np.int64)
-    items = known.item_rows[liked]
-    return np.where(counts > 0, items[np.minimum(places, len(items) - 1)] if len(items) else NOBODY, NOBODY)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recsys_polars.errors import InputError
+from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.store import Store
 from recsys_polars.tables import ItemFeatures, Vectors, features_table
 
@@ -145,6 +145,11 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
     users = pl.concat([store.scan("labelled").select("user_id"), store.scan("repeats").select("user_id")])
     user_ids = users.unique().collect()["user_id"].sort()
     blocks, start = {}, 0
+    missing = [name for name in store.manifest["blocks"] if name not in tensors]
+    if missing:
+        raise ArtefactError(
+            f"{store.path}: {table}: expected the vectors {', '.join(missing)}, found none; build it again"
+        )
     for name in store.manifest["blocks"]:
         blocks[name] = slice(start, start + tensors[name].shape[1])
         start = blocks[name].stop
@@ -193,7 +198,8 @@ def user_vectors(known: Knowledge, users: Rows, *, without: Rows | None = None) 
         (n_positives * mean - item_vectors[i]) / (n_positives - 1).
     """
     rows, counts = known.mean_rows[users], known.n_positives[users]
-    vectors = np.where(rows[:, None] == NOBODY, np.float32(0), known.means[rows] if len(known.means) else np.float32(0))
+    vectors = np.zeros((len(users), known.item_vectors.shape[1]), dtype=np.float32)
+    vectors[rows != NOBODY] = known.means[rows[rows != NOBODY]]
     if without is None:
         return vectors, counts
     left = np.flatnonzero(without != NOBODY)

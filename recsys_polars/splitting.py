@@ -32,7 +32,8 @@ def assign_parts(
     Returns:
         One row per input row: `Interactions` and `part`. The part of a row doesn't depend on rows after its cut.
     """
-    after_test = _cut(interactions, split=split, fraction=test_fraction, n=test_n)
+    # last-n has no fraction; of the valid cut a fraction of 0 still means none.
+    after_test = _cut(interactions, split=split, fraction=1 if split == "last-n" else test_fraction, n=test_n)
     before_test = after_test.filter(~pl.col("is_after")).drop("is_after")
     after_valid = _cut(before_test, split=split, fraction=valid_fraction, n=test_n)
     train, valid, test = (pl.lit(part) for part in PARTS)

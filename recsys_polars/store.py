@@ -1,12 +1,13 @@
 """The feature store on disk: Parquet tables, their tensors and a manifest, by generation. Knows no step.
 
     STORE/<generation>/*.parquet      tables; *.safetensors: float32 copies of their vectors, to be memory-mapped
-    STORE/rejects/<table>-<generation>.parquet
+    STORE/rejects/<table>-<generation>.parquet   copies of the rejects of each generation, to be found at once
     STORE/models/KIND                 see `models_folder`
 
 How a generation is published: `artefacts`.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,10 +20,18 @@ import polars as pl
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from recsys_polars.artefacts import Stage, current_generation, generations, sha256, sha256_of_text, staged, sync
+from recsys_polars.artefacts import (
+    Stage,
+    checked_file,
+    current_generation,
+    generations,
+    sha256_of_text,
+    staged,
+)
 from recsys_polars.errors import ArtefactError
 from recsys_polars.tables import Vectors, check
 
+_REJECTS = "rejects-"
 VECTOR_ROW_GROUP = 50_000
 """Rows of a Parquet row group: larger ones with vectors blow up a streaming reader."""
 
@@ -40,6 +49,7 @@ class Store:
     path: Path
     generation: str
     manifest: Mapping[str, Any] = field(repr=False)
+    _checked: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def identity(self) -> str:
@@ -56,7 +66,7 @@ class Store:
         """Return a table, unread.
 
         Raises:
-            ArtefactError: this generation has no such table.
+            ArtefactError: this generation has no such table, or it is damaged.
         """
         return pl.scan_parquet(self._file(f"{table}.parquet"))
 
@@ -75,10 +85,10 @@ class Store:
             raise ArtefactError(f"{path}: damaged ({error}); build the store again") from error
 
     def _file(self, name: str) -> Path:
-        path = self.path / self.generation / name
-        if name not in self.manifest["files"] or not path.is_file():
-            raise ArtefactError(f"{path}: not in this store; build it again with this version")
-        return path
+        """The path of a file, whose bytes are checked when it is first asked for."""
+        if name not in self._checked:
+            self._checked[name] = checked_file(self.path / self.generation, name, self.manifest)
+        return self._checked[name]
 
 
 def open_store(path: Path) -> Store:
@@ -89,14 +99,19 @@ def open_store(path: Path) -> Store:
     """
     if not (path / "CURRENT").is_file():
         raise ArtefactError(f"{path}: expected a feature store, found none; build one with build-features --out {path}")
-    return Store(path, *current_generation(path))
+    store = Store(path, *current_generation(path))
+    blocks = store.manifest.get("blocks")
+    if not (isinstance(blocks, list) and blocks and all(isinstance(block, str) for block in blocks)):
+        raise ArtefactError(
+            f"{path}: expected the names of vector blocks in the manifest, found {blocks!r}; build it again"
+        )
+    return store
 
 
 @dataclass(frozen=True)
 class StoreWriter:
     """A generation of a store being built; it becomes readable when the block of `build_store` ends without error."""
 
-    path: Path
     stage: Stage
 
     def scan(self, table: str) -> pl.LazyFrame:
@@ -126,12 +141,10 @@ class StoreWriter:
         found = rows.collect()
         if found.is_empty():
             return
-        target = self.path / "rejects" / f"{table}-{self.stage.generation}.parquet"
-        target.parent.mkdir(exist_ok=True)
-        found.write_parquet(target)
-        sync(target)
-        entry = {"file": target.name, "rows": found.height, "sha256": sha256(target)}
-        self.stage.facts.setdefault("rejects", {})[table] = entry
+        name = f"{_REJECTS}{table}.parquet"
+        found.write_parquet(self.stage.folder / name)
+        self.stage.add_file(name, rows=found.height)
+        self.stage.facts.setdefault("rejects", {})[table] = found.height
 
 
 @contextmanager
@@ -141,16 +154,23 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
     Raises:
         ArtefactError: another build is at work there, or the folder is something else than a store.
     """
-    try:
-        with staged(path) as stage:
-            yield StoreWriter(path, stage)
-    finally:
-        _forget_rejects_without_generation(path)
+    with staged(path) as stage:
+        yield StoreWriter(stage)
+    _show_rejects(path)
 
 
-def _forget_rejects_without_generation(path: Path) -> None:
-    if (path / "rejects").is_dir():
-        kept = generations(path)
-        for rejects in (path / "rejects").glob("*.parquet"):
-            if rejects.stem.rsplit("-", 1)[-1] not in kept:
-                rejects.unlink()
+def _show_rejects(path: Path) -> None:
+    """Have `rejects/` hold the rejects of the generations that are kept, and no others."""
+    shown = path / "rejects"
+    shown.mkdir(exist_ok=True)
+    kept = {
+        f"{file.stem.removeprefix(_REJECTS)}-{generation}.parquet": file
+        for generation in generations(path)
+        for file in (path / generation).glob(f"{_REJECTS}*.parquet")
+    }
+    for old in shown.glob("*.parquet"):
+        if old.name not in kept:
+            old.unlink()
+    for name, file in kept.items():
+        if not (shown / name).exists():
+            shutil.copyfile(file, shown / name)

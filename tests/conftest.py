@@ -46,15 +46,15 @@ def real_items(real_set: Path) -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def make_knowledge() -> MakeKnowledge:
-    """Make what is known of (user row, item row, label) rows, every user and item known by number."""
+    """Make what is known of (user row, item row, label) rows, whose time may follow; 0 if it doesn't."""
 
-    def make(rows: Sequence[tuple[int, int, int]], vectors: Vectors, *, n_users: int) -> Knowledge:
-        rows = sorted(rows)
+    def make(rows: Sequence[tuple[int, ...]], vectors: Vectors, *, n_users: int) -> Knowledge:
+        rows = sorted((*row, 0)[:4] for row in rows)
         user_ids, item_ids = (
             pl.Series(name, [f"{name[0]}{row:06}" for row in range(n)], dtype=pl.String)
             for name, n in (("user_id", n_users), ("item_id", len(vectors)))
         )
-        users, items, labels = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+        users, items, labels, times = np.array(rows, dtype=np.int64).reshape(-1, 4).T
         history = pl.LazyFrame({"user_id": user_ids.gather(users), "item_id": item_ids.gather(items), "label": labels})
         counts, means = aggregate_user_means(history, item_ids, vectors, before="test")
         mean_rows, n_positives = np.full(n_users, NOBODY), np.zeros(n_users, dtype=np.int64)
@@ -69,6 +69,7 @@ def make_knowledge() -> MakeKnowledge:
             user_rows=users,
             item_rows=items,
             labels=labels,
+            times=times,
             offsets=np.searchsorted(users, np.arange(n_users + 1)),
             means=means,
             mean_rows=mean_rows,

@@ -58,11 +58,6 @@ def test_which_row_stays_does_not_depend_on_their_order(items, chance) -> None:
     assert set(found["item_id"]) == {item["item_id"] for item in items}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the tie-break joins other columns as text: a missing value, or a ';' in one, makes different rows equal",
-)
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -100,9 +100,16 @@ def test_the_seed_decides_everything(make_knowledge) -> None:
     assert first != other
 
 
-def test_the_notebook_has_every_pair_of_users_with_a_positive_and_nothing_left_out(make_knowledge) -> None:
-    known = make_knowledge([(0, 0, 1), (0, 1, 0), (1, 2, 0)], VECTORS, n_users=2)
-    assert rows_of(observed_examples(known)) == [(0, NOBODY, 0, 1), (0, NOBODY, 1, 0)]
+def test_a_sampled_negative_shares_the_time_of_its_positive_and_a_dislike_has_its_own(make_knowledge) -> None:
+    known = make_knowledge([(0, 0, 1, 7), (0, 1, 0, 3), (0, 2, 1, 5)], VECTORS, n_users=1)
+    assert sampled_examples(known, n_negatives=2, seed=0).times.tolist() == [7, 5, 7, 7, 5, 5, 3]
+
+
+def test_observed_examples_are_the_history_with_nothing_left_out(make_knowledge) -> None:
+    known = make_knowledge([(0, 0, 1, 2), (0, 1, 0, 1), (1, 2, 0, 0)], VECTORS, n_users=2)
+    examples = observed_examples(known)
+    assert rows_of(examples) == [(0, NOBODY, 0, 1), (0, NOBODY, 1, 0), (1, NOBODY, 2, 0)]
+    assert examples.times.tolist() == [2, 1, 0]
 
 
 def test_taking_examples_keeps_their_order(make_knowledge) -> None:
@@ -115,7 +122,7 @@ def noise_of(make_knowledge, activity: str, *, n_users: int = 1_500, n_items: in
     chance = np.random.default_rng(0)
     sizes = {"ten each": np.full(n_users, 10), "long tail": np.minimum(2 + chance.pareto(1, n_users) * 3, 150)}
     rows = [
-        (user, int(item), int(chance.random() < 0.5))
+        (user, int(item), int(chance.random() < 0.5), int(chance.integers(5_000)))
         for user, size in enumerate(sizes[activity].astype(int))
         for item in chance.choice(n_items, size, replace=False)
     ]
@@ -144,3 +151,11 @@ def test_the_count_alone_cannot_tell_a_positive_from_a_sampled_negative(make_kno
     drawn = examples.take(np.arange(2 * int(examples.labels.sum())))
     _, counts = user_vectors(known, drawn.user_rows, without=drawn.without)
     assert roc_auc_score(drawn.labels, counts) == 0.5
+
+
+@pytest.mark.parametrize("activity", ["long tail", "ten each"])
+def test_the_popularity_at_the_time_says_nothing_of_labels_that_are_noise(make_knowledge, activity) -> None:
+    known = noise_of(make_knowledge, activity)
+    examples = sampled_examples(known, n_negatives=4, seed=0)
+    popularity = known.popularity(examples.item_rows, examples.times)[:, 0]
+    assert roc_auc_score(examples.labels, popularity) == pytest.approx(0.5, abs=0.03)

@@ -99,9 +99,7 @@ def test_an_item_with_the_text_of_a_known_one_gets_its_vector() -> None:
 
 
 def test_a_word_of_unknown_items_alone_is_worth_nothing() -> None:
-    items = random_items(3, n=20).with_columns(
-        title=pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("red box")).otherwise(pl.lit("unheard"))
-    )
+    items = random_items(3, n=20).with_columns(title=pl.Series([*["red box", "red lid"] * 5, *["unheard"] * 10]))
     vectors = tfidf_vectors(items.with_columns(description=None), pl.Series([True] * 10 + [False] * 10))
     assert vectors[:10].any()
     assert not vectors[10:].any()
@@ -127,7 +125,6 @@ def test_dimensions_that_few_texts_cannot_fill_are_zeros() -> None:
     assert not vectors[:, 3:].any()
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="TruncatedSVD takes no matrix of one column")
 def test_known_texts_of_one_single_word_still_have_a_vector() -> None:
     items = random_items(6, n=3).with_columns(title=pl.lit("card"), description=None)
     vectors = tfidf_vectors(items, pl.Series([True] * 3))
@@ -135,7 +132,6 @@ def test_known_texts_of_one_single_word_still_have_a_vector() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="a variance of 0 is divided by: a warning for the user")
 def test_one_single_text_gives_no_warning() -> None:
     items = random_items(6, n=1).with_columns(title=pl.lit("red box"), description=None)
     assert tfidf_vectors(items, pl.Series([True])).any()

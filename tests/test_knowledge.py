@@ -77,7 +77,6 @@ def test_without_their_only_positive_a_user_has_zeros_and_count_0(make_knowledge
     assert (vectors.tolist(), counts.tolist()) == ([[0, 0, 0]], [0])
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the zeros have one column where nobody likes anything")
 def test_where_nobody_likes_anything_all_have_zeros_as_wide_as_an_item(make_knowledge) -> None:
     known = make_knowledge([(0, 2, 0)], vectors_of(0), n_users=2)
     vectors, _ = user_vectors(known, np.array([0, 1]))
@@ -114,6 +113,35 @@ def test_item_counts_are_those_of_positives(make_knowledge, rows) -> None:
     known = make_knowledge(rows, vectors_of(0), n_users=N_USERS)
     liked = [item for _, item, label in rows if label]
     assert known.item_counts.tolist() == [liked.count(item) for item in range(N_ITEMS)]
+
+
+timed_pairs = st.dictionaries(
+    st.tuples(st.integers(0, N_USERS - 1), st.integers(0, N_ITEMS - 1)),
+    st.tuples(st.integers(0, 1), st.integers(0, 4)),
+    max_size=25,
+).map(lambda labels: [(*pair, *label) for pair, label in labels.items()])
+
+
+@settings(deadline=None)
+@given(timed_pairs)
+def test_popularity_at_a_time_counts_the_likes_strictly_before_it(make_knowledge, rows) -> None:
+    known = make_knowledge(rows, vectors_of(0), n_users=N_USERS)
+    items, times = np.tile(np.arange(N_ITEMS), len(rows)), np.repeat(known.times, N_ITEMS)
+    found = known.popularity(items, times)
+    assert found.shape == (len(items), 1)
+    for value, item, time in zip(found[:, 0], items, times, strict=True):
+        before = [other for _, other, label, when in rows if label and when < time]
+        expected = np.log(N_ITEMS * (before.count(item) + 1) / (len(before) + N_ITEMS))
+        assert value == pytest.approx(expected, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(timed_pairs)
+def test_popularity_without_a_time_is_that_after_all_of_them(make_knowledge, rows) -> None:
+    known = make_knowledge(rows, vectors_of(0), n_users=N_USERS)
+    items = np.arange(N_ITEMS)
+    after_all = np.full(N_ITEMS, known.times.max(initial=-1) + 1)
+    np.testing.assert_array_equal(known.popularity(items), known.popularity(items, after_all))
 
 
 def test_ids_that_the_store_does_not_know_are_nobody(make_knowledge) -> None:

@@ -219,7 +219,6 @@ def test_ids_with_line_breaks_can_be_given_in_csv_and_parquet(shop, tmp_path):
         assert lists_of(predictions).keys() == set(ODD_IDS)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="splitlines: also at U+2028, U+0085, form feed")
 def test_a_line_of_a_text_file_is_one_id(shop, tmp_path):
     ids = ["a\u2028b", "c\x85d", "e\x0cf"]
     predictions, _ = ranked(shop, tmp_path / "p.parquet", users=write_ids(tmp_path / "ids.txt", "user_id", ids))
@@ -323,11 +322,6 @@ def test_predictions_of_an_older_generation_are_refused(own_store, tmp_path):
         evaluate([tmp_path / "p.parquet"], store.path)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="generations are numbers, and a store made anew counts from 000001 again",
-)
 def test_predictions_of_another_store_are_refused(own_store, shop, tmp_path):
     _, store = own_store
     rank(store.path, tmp_path / "p.parquet", RankSettings())

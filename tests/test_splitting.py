@@ -185,11 +185,6 @@ def test_a_test_fraction_of_zero_means_no_test_part(split) -> None:
     assert parted["part"].to_list() == ["train"] * 3
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a fraction of 0 switches the cut of last-n off, which doesn't use fractions",
-)
 def test_last_n_does_not_use_the_test_fraction() -> None:
     rows = interactions_of(("u", "a", 5, 0), ("u", "b", 5, 1), ("u", "c", 5, 2))
     tables = tables_of(cut_interactions(rows, split="last-n", test_fraction=0, test_n=1))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from recsys_polars.cli.shared import Bars, Command, memory_option, print_table, say
+from recsys_polars.cli.shared import Bars, Command, Finite, memory_option, print_table, say
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
 
@@ -28,18 +28,18 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", show_default=True)
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", callback=_mapping, help="Name a column.")
 @click.option("--item-feature", "item_features", multiple=True, metavar="COLUMN", help="Use a column of your own.")
-@click.option("--min-rating", type=float, default=4.0, show_default=True, help="The lowest rating that means liked.")
+@click.option("--min-rating", type=Finite(), default=4.0, show_default=True, help="The lowest rating that means liked.")
 @click.option("--implicit", is_flag=True, help="Every interaction is liked; ratings are ignored.")
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
     help="Where test begins. Default: global-time; user-time for the embedded set.",
 )
-@click.option("--test-fraction", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option("--test-fraction", type=Finite(0, 1, max_open=True), default=0.1, show_default=True)
 @click.option("--test-n", type=click.IntRange(1), default=1, show_default=True, help="For last-n: pairs of each user.")
 @click.option(
     "--valid-fraction",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Finite(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     help="Of what lies before the test cut.",
@@ -81,7 +81,7 @@ def summary(manifest: Any, out: Path) -> str:
     )
     repeats = sum(counts["repeats"].values())
     text = f"{out}: {counts['users']:,} users, {counts['items']:,} items, pairs: {parts}, {repeats:,} repeats"
-    rejected = sum(entry["rows"] for entry in manifest.get("rejects", {}).values())
+    rejected = sum(manifest.get("rejects", {}).values())
     if rejected:
         text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
     if manifest["left_out_columns"]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from recsys_polars.cli.shared import Command, print_table, say, store_option
+from recsys_polars.artefacts import write_text
+from recsys_polars.cli.shared import LARGEST_K, Command, print_table, say, store_option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +22,9 @@ SHOWN = {"precision": "P@{k}", "ap": "MAP@{k}", "ndcg": "NDCG@{k}", "recall": "r
 @click.command("evaluate", cls=Command)
 @click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @store_option
-@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Length of the list that is judged.")
+@click.option(
+    "-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of the list that is judged."
+)
 @click.option("--users", type=click.Choice(["test", "warm"]), default="test", show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures.")
 def command(
@@ -36,10 +39,10 @@ def command(
     from recsys_polars.recipes.evaluate import evaluate
 
     evaluation = evaluate(predictions, store, k=k, users=users)
-    print_figures(evaluation)
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
-        json_file.write_text(json.dumps({**asdict(evaluation), **tables}, indent=1), encoding="utf-8")
+        write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))
+    print_figures(evaluation)
     say(summary(evaluation))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
+from recsys_polars.cli.shared import LARGEST_K, Bars, Command, device_option, memory_option, say, store_option
 from recsys_polars.models import KINDS
 
 
@@ -15,7 +15,7 @@ from recsys_polars.models import KINDS
 )
 @click.option("--model", "kind", type=click.Choice(list(KINDS)), help="Default: the model trained last.")
 @store_option
-@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Length of a list.")
+@click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
 @click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
 @click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
@@ -38,7 +38,9 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
 def summary(figures: dict[str, Any], out: Path) -> str:
     """Return the summary line of a ranking."""
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
+    unknown = [f"{figures[f'unknown_{what}']:,} unknown {what}" for what in ("users", "candidates")]
+    unknown = [text for text in unknown if not text.startswith("0 ")]
     return (
         f"{out}: {figures['model']}, top {figures['k']} of {figures['items']:,} items for {figures['users']:,} users "
-        f"({cold}) in {figures['rank_seconds']:.1f} s"
+        f"({', '.join([cold, *unknown])}) in {figures['rank_seconds']:.1f} s"
     )

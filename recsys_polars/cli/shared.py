@@ -1,6 +1,7 @@
 """What every command has: errors as one message, progress bars, sizes of memory."""
 
 import errno
+import math
 import re
 import sys
 import time
@@ -17,7 +18,12 @@ from recsys_polars.errors import RecsysError
 
 BAD_INPUT = 2
 _FAILURE = 1
-_USERS_FAULT = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EDQUOT}
+_USERS_FAULT = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+}
+_NO_ROOM = re.compile(r"no space left|quota exceeded|file too large|read-only file system", re.IGNORECASE)
+LARGEST_K = 2**31 - 1
 _DEBUG = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
 
 
@@ -48,7 +54,21 @@ def _told(error: Exception) -> tuple[int, str]:
         return BAD_INPUT, str(error)
     if isinstance(error, OSError) and error.errno in _USERS_FAULT:
         return BAD_INPUT, f"{error.filename or 'writing'}: {error.strerror}"
+    no_room = _NO_ROOM.search(str(error))  # libraries wrap what the system said in errors of their own
+    if no_room:
+        return BAD_INPUT, f"writing: {no_room[0].lower()}"
     return _FAILURE, f"{type(error).__name__}: {error} (a fault of ours; --debug shows where)"
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and a number indeed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a number, found {value!r}", param, ctx)
+        return number
 
 
 class Size(click.ParamType[int]):

@@ -13,7 +13,7 @@ from recsys_polars.models import KINDS
 @click.option("--model", "kind", type=click.Choice(list(KINDS)), required=True)
 @store_option
 @device_option
-@click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True)
 @click.option("--recipe", type=click.Choice(["notebook"]), help="Repeat the notebook's choices, leaks included.")
 @memory_option("For the training rows of CatBoost, which are sampled to fit.")
 def command(*, kind: str, store: Path, recipe: str | None, memory: int, **options: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from catboost import CatBoostClassifier, FeaturesData, Pool
+from catboost import CatBoostClassifier, CatBoostError, FeaturesData, Pool
 
 from recsys_polars.errors import InputError
 from recsys_polars.examples import Examples, observed_examples, sampled_examples
@@ -88,15 +88,14 @@ class CatBoost:
         parameters = {**(NOTEBOOK if notebook else DEFAULT)}
         if rounds is not None:
             parameters["iterations"] = rounds
-        trees = CatBoostClassifier(
+        trees = _trained(
+            pool,
             **parameters,
             random_seed=settings.seed,
             task_type="GPU" if torch_device(settings.device).type == "cuda" else "CPU",
             # Pairs of categories would be fine on one side; a category of each would be no side's.
             **({} if notebook else {"max_ctr_complexity": 1}),
-            allow_writing_files=False,
-            verbose=False,
-        ).fit(pool)
+        )
         facts = {"rows": len(examples), "fraction_of_rows": fraction}
         if validate is None:
             return cls(trees, inputs, facts=facts)
@@ -226,6 +225,17 @@ class _UserBits:
         # Any item will do: only the bits of user splits are kept.
         pool = self.features.pool(self.users[places], np.zeros(len(places), dtype=np.int64))
         return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)
+
+
+def _trained(pool: Pool, **parameters: Any) -> CatBoostClassifier:
+    trees = CatBoostClassifier(**parameters, allow_writing_files=False, verbose=False)
+    try:
+        trees.fit(pool)
+    except CatBoostError as error:
+        raise InputError(f"catboost: expected rows to learn from, found that {error}") from error
+    if not trees.tree_count_:
+        raise InputError(f"catboost: expected features that tell the {pool.num_row():,} rows apart, found none")
+    return trees
 
 
 def _item_bits(trees: CatBoostClassifier, features: PairFeatures, parts: SplitTrees, n_items: int) -> Rows:

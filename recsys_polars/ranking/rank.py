@@ -64,6 +64,7 @@ def rank_blocks(
     users = np.asarray(users).astype(np.int64)
     _check(scorer, users, k, seen, candidates)
     axis = ItemAxis(scorer.n_items, candidates, scorer.device)
+    k = max(1, min(k, axis.n_positions))
     sizes = sizes or block_sizes(scorer, n_items=axis.n_positions, k=k, memory_bytes=memory_bytes)
     if scorer.user_invariant:
         return _rank_once(scorer, users, axis, k, seen, sizes)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +105,7 @@ def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
         raise InputError(f"{file}: expected predictions, found no such file") from error
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{file}: expected a Parquet file of predictions ({error})") from error
-    run = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    run = _run(metadata.get(METADATA_KEY, b"{}"), file)
     if run.get("store", store.identity) != store.identity:
         raise ArtefactError(
             f"{file}: expected predictions for generation {store.identity} of {store.path}, "
@@ -113,9 +114,21 @@ def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
     return check(Predictions, predictions, name=str(file)), run
 
 
+def _run(metadata: bytes, file: Path) -> dict[str, Any]:
+    try:
+        run = json.loads(metadata)
+        seconds = [run[key] for key in ("train_seconds", "rank_seconds") if key in run]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file}: expected JSON metadata as rank writes it ({error})") from error
+    if not isinstance(run, dict) or not all(isinstance(value, int | float) for value in seconds):
+        raise InputError(f"{file}: expected JSON metadata as rank writes it, found {metadata[:80]!r}")
+    return run
+
+
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:
-    """The model's name; the file's where two files are of one model."""
-    return next(free for free in (name, file.stem, str(file), f"{file} again") if free not in taken)
+    """The model's name; the file's where two files are of one model, and a number where they have one name."""
+    numbered = (f"{file.stem} ({number})" for number in count(2))
+    return next(free for free in chain([name, file.stem], numbered) if free not in taken)
 
 
 def _stack(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -23,7 +23,8 @@ def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
     try:
         ids = _read(path, column)
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{option} {path}: expected ids in a column {column}, found none ({error})") from error
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{option} {path}: expected ids in a column {column}, found none ({reason})") from error
     ids = ids.cast(pl.String).drop_nulls().unique().sort()
     if ids.is_empty():
         raise InputError(f"{option} {path}: expected ids, found none")

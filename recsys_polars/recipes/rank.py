@@ -1,5 +1,6 @@
 """`rank`: a trained model -> the exact top k of every user, in one Parquet file."""
 
+import fcntl
 import json
 import time
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
     known = knowledge_before(store, "test")
     user_ids = _user_ids(store, known, settings.users)
-    candidates = _candidates(known, settings.candidates)
+    candidates, n_unknown = _candidates(known, settings.candidates)
     began = time.perf_counter()
     queue = _queue(known, user_ids, model, settings, exclude_seen=exclude_seen)
     figures = {
@@ -81,6 +82,8 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         "k": settings.k,
         "users": len(user_ids),
         "cold_users": int((~queue.is_warm).sum()),
+        "unknown_users": int((known.rows_of_users(user_ids) == NOBODY).sum()),
+        "unknown_candidates": n_unknown,
         "items": known.n_items if candidates is None else len(candidates),
         "exclude_seen": exclude_seen,
         "train_seconds": manifest["seconds"],
@@ -105,17 +108,17 @@ def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
     return read_ids(Path(users), "user_id", option="--users")
 
 
-def _candidates(known: Knowledge, candidates: str) -> Rows | None:
-    """The item rows to choose from, ascending; None: all."""
+def _candidates(known: Knowledge, candidates: str) -> tuple[Rows | None, int]:
+    """The item rows to choose from, ascending (None: all), and how many ids the catalogue doesn't know."""
     if candidates == "catalogue":
-        return None
+        return None, 0
     if candidates == "train":
-        return np.unique(known.item_rows)
+        return np.unique(known.item_rows), 0
     ids = read_ids(Path(candidates), "item_id", option="--candidates")
     rows = known.item_ids.to_frame().with_row_index("row").filter(pl.col("item_id").is_in(ids.implode()))["row"]
     if rows.is_empty():
         raise InputError(f"--candidates {candidates}: expected ids of the catalogue, found none among {len(ids):,}")
-    return rows.to_numpy().astype(np.int64)
+    return rows.to_numpy().astype(np.int64), len(ids) - len(rows)
 
 
 @dataclass(frozen=True)
@@ -181,16 +184,23 @@ def _blocks(
 
 @contextmanager
 def _writer(out: Path) -> Iterator[pq.ParquetWriter]:
-    """A file that appears at `out` when it is complete."""
+    """A file that appears at `out` when it is complete; the unfinished one beside it is locked against others."""
+    if not out.name or (out.exists() and not out.is_file()):
+        raise InputError(f"--out {out}: expected a file to write, found something else")
     beside = out.with_name(f".{out.name}.tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with pq.ParquetWriter(beside, _SCHEMA) as writer:
-            yield writer
-        sync(beside)
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"--out {out}: another ranking is writing there; wait for it to end") from error
+        try:
+            with pq.ParquetWriter(beside, _SCHEMA) as writer:
+                yield writer
+            sync(beside)
+            beside.replace(out)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _named(lists: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pa.Table:

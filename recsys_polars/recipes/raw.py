@@ -72,6 +72,7 @@ class Build:
 
 def with_defaults(settings: BuildSettings) -> BuildSettings:
     """Fill in what depends on whether there are files: the embedded set, and how it is split."""
+    settings = replace(settings, item_features=tuple(dict.fromkeys(settings.item_features)))
     if settings.interactions is not None:
         return replace(settings, split=settings.split or "global-time")
     if settings.items is not None:

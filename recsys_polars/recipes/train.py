@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from recsys_polars import metrics
-from recsys_polars.artefacts import current_generation, staged, write_text
+from recsys_polars.artefacts import checked_file, current_generation, staged, write_text
 from recsys_polars.errors import ArtefactError
 from recsys_polars.knowledge import Knowledge, Rows
-from recsys_polars.models import model_class
+from recsys_polars.models import KINDS, model_class
 from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
@@ -62,20 +62,29 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
     Raises:
         ArtefactError: no such model, or one trained on another generation of the store.
     """
-    pointer = store.models_folder / "CURRENT"
-    kind = kind or (pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None)
-    if kind is None:
-        raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
+    kind = kind or _trained_last(store)
     cls, folder = model_class(kind), store.models_folder / kind
     if not (folder / "CURRENT").is_file():
         raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
     generation, manifest = current_generation(folder)
+    if manifest.get("kind") != kind:
+        raise ArtefactError(f"{folder}: expected a {kind} model, found {manifest.get('kind')!r}; train it again")
     if manifest["store"] != store.identity:
         raise ArtefactError(
             f"{folder}: expected a model of generation {store.identity} of the store, found one of "
             f"{manifest['store']}; run train --model {kind} again"
         )
+    for name in manifest["files"]:
+        checked_file(folder / generation, name, manifest)
     return cls.load(folder / generation), manifest
+
+
+def _trained_last(store: Store) -> str:
+    pointer = store.models_folder / "CURRENT"
+    kind = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+    if kind not in KINDS:
+        raise ArtefactError(f"{pointer}: expected a kind of model, found {kind[:50]!r}; run train --model KIND first")
+    return kind
 
 
 def _choose_rounds(

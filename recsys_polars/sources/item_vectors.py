@@ -91,7 +91,7 @@ def vector_values(raw: RawFile, vector: Vector) -> pl.Expr:
     return pl.when(finite).then(array)
 
 
-def is_absent(raw: RawFile, vector: Vector) -> pl.Expr:
+def is_absent(vector: Vector) -> pl.Expr:
     """Return whether a row has nothing of the vector: null, empty or NaN (as pandas writes it) in every place."""
     if len(vector.columns) == 1:
         return raw_column(vector.name).is_null()

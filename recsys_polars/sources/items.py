@@ -33,8 +33,9 @@ from recsys_polars.sources.raw import RawFile, raw_column
 from recsys_polars.sources.reading import ParsedFile, reading
 from recsys_polars.sources.texts import cleaned, first, first_url, joined, squeezed
 from recsys_polars.sources.values import as_text, first_broken, id_text, number
+from recsys_polars.tables import ItemFeatures
 
-_RESERVED = (*ITEM_COLUMNS, "file", "line", "rule", "found")
+_RESERVED = (*ITEM_COLUMNS, *ItemFeatures.column_names(), "file", "line", "rule", "found", "source_row")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def read_items(
         item_features: columns outside the contract to take along, by the files' own names.
 
     Returns:
-        One `ParsedFile` a file. A rule is broken where the id is missing, a vector is neither absent (null) nor complete and finite, or an
-        item feature whose first values are numbers is none. All else that can't be read is null.
+        One `ParsedFile` a file. A rule is broken where the id is missing, a vector is neither absent (null) nor
+        complete and finite, or an item feature whose first values are numbers is none. All else that can't be read is
+        null.
 
     Raises:
         InputError: where no file is found, one can't be opened or lacks columns, or files differ in vectors or types.
@@ -82,6 +84,9 @@ def read_items(
     vectors = {raw.path: find_vectors(raw) for raw in raws}
     names = {raw.path: resolve(raw, ITEMS, layout, columns) for raw in raws}
     widths = common_vectors({str(path): found for path, found in vectors.items()})
+    taken = sorted(widths.keys() & {*_RESERVED, "numeric"})
+    if taken:
+        raise InputError(f"{pattern}: {', '.join(taken)}: expected another name for a vector, found one that is ours")
     features = _common_features(raws, tuple(dict.fromkeys(item_features)), taken=(*_RESERVED, *widths))
     files = []
     for raw in raws:
@@ -119,7 +124,7 @@ def _parsed(
     item_id = id_text(raw, names["item_id"][0])
     checks = [(item_id.is_null(), "item_id: missing", as_text(raw, names["item_id"][0]))]
     checks += [
-        (pl.col(vector.name).is_null() & ~is_absent(raw, vector), vector.rule, vector_text(raw, vector))
+        (pl.col(vector.name).is_null() & ~is_absent(vector), vector.rule, vector_text(raw, vector))
         for vector in vectors
     ]
     numeric = [name for name, dtype in features.items() if dtype == pl.Float64]

@@ -20,12 +20,12 @@ _EXPLANATIONS = (
         r"unexpected end of file|incomplete frame|end-of-stream marker|truncated",
         "expected a whole compressed file, found one that breaks off: was the download cut short?",
     ),
+    (r"parquet|thrift|out of specification", "expected a Parquet file, found a damaged one or something else"),
     (
         r"gzip|zstd|checksum|decompress|incorrect (header|data)|invalid (block|distance)|corrupt|unknown (frame|compr)",
         "expected gzip or zstd data, found damaged bytes",
     ),
     (r"invalid utf-?8|utf-8", "expected text in UTF-8, found other bytes: convert the file first"),
-    (r"parquet|thrift|out of specification", "expected a Parquet file, found a damaged one or something else"),
     (r"empty csv|no data", "expected rows, found an empty file"),
     (r"permission denied", "can't be read: permission denied"),
     (r"no such file", "no such file"),

@@ -35,9 +35,12 @@ def tfidf_vectors(items: pl.DataFrame, known: pl.Series, *, dimensions: int = TE
         terms = words.fit_transform(fitted_on.to_list())
     except ValueError:  # scikit-learn found no word: no known item has a text, or all are signs and single letters
         return vectors
+    everything = words.transform(texts.to_list())
     # Its last bits depend on the number of threads; a store must not.
-    with threadpool_limits(limits=1):
-        reduction = TruncatedSVD(min(dimensions, *terms.shape), random_state=0).fit(terms)
-        reduced = reduction.transform(words.transform(texts.to_list()))
+    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):  # one text alone has no variance to explain
+        if terms.shape[1] == 1:
+            reduced = everything.toarray()  # TruncatedSVD wants two words or more
+        else:
+            reduced = TruncatedSVD(min(dimensions, *terms.shape), random_state=0).fit(terms).transform(everything)
     vectors[:, : reduced.shape[1]] = reduced
     return vectors
