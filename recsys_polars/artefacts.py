@@ -84,7 +84,12 @@ def _publish(path: Path, stage: Stage) -> None:
 
 def generations(path: Path) -> list[str]:
     """Return the names of the published generations, oldest first."""
-    return sorted(entry.name for entry in path.iterdir() if _GENERATION.fullmatch(entry.name))
+    return sorted(entry.name for entry in path.iterdir() if _is_generation(entry))
+
+
+def _is_generation(entry: Path) -> bool:
+    # A folder of the user's may have a date for a name.
+    return bool(_GENERATION.fullmatch(entry.name)) and (entry / "manifest.json").is_file()
 
 
 def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -161,17 +166,14 @@ def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
-        foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name))
+        foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry))
         if foreign:
             raise ArtefactError(f"{path}: expected a new or an empty folder, found {', '.join(foreign[:5])}")
 
 
-def _is_ours(name: str) -> bool:
-    return (
-        bool(_GENERATION.fullmatch(name))
-        or name.startswith(_STAGING)
-        or name in {".lock", ".CURRENT.tmp", "rejects", "models"}
-    )
+def _is_ours(entry: Path) -> bool:
+    ours = {".lock", ".CURRENT.tmp", "rejects", "models"}
+    return _is_generation(entry) or entry.name.startswith(_STAGING) or entry.name in ours
 
 
 @contextmanager

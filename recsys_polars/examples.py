@@ -25,10 +25,16 @@ class Examples:
         return Examples(*(getattr(self, name)[places] for name in self.__dataclass_fields__))
 
 
-def observed_examples(known: Knowledge) -> Examples:
-    """Return the history pairs as they are, the notebook's rows: nothing left out, nothing sampled."""
+def observed_examples(known: Knowledge, *, warm_only: bool = False) -> Examples:
+    """Return the history pairs as they are, the notebook's rows: nothing left out, nothing sampled.
+
+    Args:
+        known: what is known.
+        warm_only: leave out the pairs of users without a positive, who have no vector.
+    """
     nobody = np.full(len(known.user_rows), NOBODY)
-    return Examples(known.user_rows, nobody, known.item_rows, known.times, known.labels)
+    examples = Examples(known.user_rows, nobody, known.item_rows, known.times, known.labels)
+    return examples.take(np.flatnonzero(known.n_positives[known.user_rows] > 0)) if warm_only else examples
 
 
 def sampled_examples(known: Knowledge, *, n_negatives: int, seed: int) -> Examples:

@@ -144,7 +144,7 @@ class StoreWriter:
         name = f"{_REJECTS}{table}.parquet"
         found.write_parquet(self.stage.folder / name)
         self.stage.add_file(name, rows=found.height)
-        self.stage.facts.setdefault("rejects", {})[table] = found.height
+        self.stage.facts.setdefault("rejects", {})[table] = {"file": name, "rows": found.height}
 
 
 @contextmanager
@@ -162,12 +162,13 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
 def _show_rejects(path: Path) -> None:
     """Have `rejects/` hold the rejects of the generations that are kept, and no others."""
     shown = path / "rejects"
-    shown.mkdir(exist_ok=True)
     kept = {
         f"{file.stem.removeprefix(_REJECTS)}-{generation}.parquet": file
         for generation in generations(path)
         for file in (path / generation).glob(f"{_REJECTS}*.parquet")
     }
+    if kept:
+        shown.mkdir(exist_ok=True)
     for old in shown.glob("*.parquet"):
         if old.name not in kept:
             old.unlink()

@@ -197,7 +197,7 @@ def test_pairs_are_the_notebook_s_rows_and_the_same_users_drop_out(shop):
     X, y, kept = notebook.pairs(shop.train_df, vectors, shop.item_vectors)
     assert 0 < len(kept) < len(shop.train_df)
 
-    examples = observed_examples(shop.known)
+    examples = observed_examples(shop.known, warm_only=True)
     users, items = shop.known.user_ids.gather(examples.user_rows), shop.known.item_ids.gather(examples.item_rows)
     assert list(zip(users, items, strict=True)) == list(kept[["user_id", "item_id"]].itertuples(index=False, name=None))
     assert examples.labels.tolist() == y.tolist()

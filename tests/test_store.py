@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -242,12 +242,6 @@ def test_rejects_of_a_killed_build_are_not_those_of_the_next(tmp_path, build_in_
     assert rejects_in(tmp_path) == []
 
 
-def test_a_refused_build_leaves_the_rejects_of_the_one_at_work(tmp_path, build_in_the_middle) -> None:
-    with pytest.raises(ArtefactError, match="another run is writing there"):
-        build(tmp_path, "new")
-    assert rejects_in(tmp_path) == ["items-000002.parquet"]
-
-
 def test_a_refused_folder_keeps_every_file(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     (tmp_path / "rejects").mkdir()
@@ -257,12 +251,22 @@ def test_a_refused_folder_keeps_every_file(tmp_path) -> None:
     assert files_of(tmp_path) == {"notes.txt": b"mine", "rejects/mine.parquet": b"mine"}
 
 
+@pytest.mark.xfail(strict=True, reason="a folder named rejects counts as ours, with whatever lies in it")
+def test_a_file_in_a_folder_named_rejects_that_no_build_wrote_is_kept(tmp_path) -> None:
+    (tmp_path / "rejects").mkdir()
+    (tmp_path / "rejects" / "mine.parquet").write_bytes(b"mine")
+    with suppress(ArtefactError):
+        build(tmp_path, "a")
+    assert (tmp_path / "rejects" / "mine.parquet").is_file()
+
+
 def test_rejects_say_what_was_broken_and_stand_in_the_manifest(tmp_path) -> None:
     build(tmp_path, "a", rejects=2)
     file = tmp_path / "rejects" / "items-000001.parquet"
     assert pl.read_parquet(file).rows() == [("bad", "broken")] * 2
-    entry = {"file": "items-000001.parquet", "rows": 2, "sha256": sha256(file)}
-    assert open_store(tmp_path).manifest["rejects"] == {"items": entry}
+    manifest = open_store(tmp_path).manifest
+    assert manifest["rejects"] == {"items": {"file": "rejects-items.parquet", "rows": 2}}
+    assert manifest["files"]["rejects-items.parquet"]["sha256"] == sha256(file)
 
 
 def test_without_rejects_there_is_no_file_of_them(tmp_path) -> None:

@@ -81,7 +81,7 @@ def summary(manifest: Any, out: Path) -> str:
     )
     repeats = sum(counts["repeats"].values())
     text = f"{out}: {counts['users']:,} users, {counts['items']:,} items, pairs: {parts}, {repeats:,} repeats"
-    rejected = sum(manifest.get("rejects", {}).values())
+    rejected = sum(entry["rows"] for entry in manifest.get("rejects", {}).values())
     if rejected:
         text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
     if manifest["left_out_columns"]:

@@ -38,8 +38,8 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
 def summary(figures: dict[str, Any], out: Path) -> str:
     """Return the summary line of a ranking."""
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
-    unknown = [f"{figures[f'unknown_{what}']:,} unknown {what}" for what in ("users", "candidates")]
-    unknown = [text for text in unknown if not text.startswith("0 ")]
+    unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]
+    unknown = [text for text in unknown if not text.endswith(" 0")]
     return (
         f"{out}: {figures['model']}, top {figures['k']} of {figures['items']:,} items for {figures['users']:,} users "
         f"({', '.join([cold, *unknown])}) in {figures['rank_seconds']:.1f} s"

@@ -259,13 +259,14 @@ def _examples(known: Knowledge, settings: FitSettings, row_bytes: int) -> tuple[
         examples = sampled_examples(known, n_negatives=N_NEGATIVES, seed=settings.seed)
     # CatBoost keeps its own quantised copy beside the matrix.
     n_rows = min(len(examples), settings.memory_bytes // 2 // row_bytes)
-    fraction = n_rows / max(1, len(examples))
+    fraction = n_rows / len(examples) if len(examples) else 1.0
     if fraction < 1:
         examples = examples.take(np.sort(np.random.default_rng(settings.seed).permutation(len(examples))[:n_rows]))
     n_liked = int(examples.labels.sum())
     if n_liked in {0, len(examples)}:
+        rows = "before the cut" if fraction == 1 else f"in the {fraction:.2%} of the rows that fit --memory"
         raise InputError(
-            f"catboost: expected liked and disliked pairs to learn from, found {n_liked:,} and "
-            f"{len(examples) - n_liked:,} ({fraction:.1%} of the rows fit --memory)"
+            f"catboost: expected liked and disliked pairs to learn from {rows}, found {n_liked:,} liked and "
+            f"{len(examples) - n_liked:,} disliked"
         )
     return examples, fraction

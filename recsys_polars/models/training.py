@@ -87,8 +87,7 @@ def _examples(known: Knowledge, training: Training, epoch: int) -> tuple[Example
     if training.sampled:
         examples = sampled_examples(known, n_negatives=training.n_negatives, seed=training.seed + epoch)
     else:
-        examples = observed_examples(known)
-        examples = examples.take(np.flatnonzero(known.n_positives[examples.user_rows] > 0))  # others have no vector
+        examples = observed_examples(known, warm_only=True)
     if not len(examples):
         raise InputError("history: expected at least one pair to learn from, found none before the cut")
     shuffled = np.random.default_rng(training.seed).permutation(len(examples))

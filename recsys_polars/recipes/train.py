@@ -81,7 +81,9 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
 
 def _trained_last(store: Store) -> str:
     pointer = store.models_folder / "CURRENT"
-    kind = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+    if not pointer.is_file():
+        raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
+    kind = pointer.read_text(encoding="utf-8", errors="replace").strip()
     if kind not in KINDS:
         raise ArtefactError(f"{pointer}: expected a kind of model, found {kind[:50]!r}; run train --model KIND first")
     return kind

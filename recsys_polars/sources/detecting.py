@@ -53,8 +53,10 @@ def _detected(raw: RawFile, kind: Kind, mapping: Mapping[str, str], without: Wit
         if (marked or raw.format) and not _misfit(raw, kind, layout, mapping, without):
             return layout
     expected = "; ".join(f"{layout.format}: {_expected(kind, layout)}" for layout in kind.layouts)
+    hints = (did_you_mean(ours, raw.columns) for ours in kind.columns if ours not in raw.columns)
+    hint = next((hint for hint in hints if hint), "")
     raise InputError(
-        f"{raw.path}: expected {kind.name} of a known format ({expected}), found the columns {_shown(raw)}"
+        f"{raw.path}: expected {kind.name} of a known format ({expected}), found the columns {_shown(raw)}{hint}"
     )
 
 

@@ -31,6 +31,7 @@ def numeric_vectors(item_table: pl.DataFrame, known: pl.Series, *, item_features
     ).to_numpy()
     scaled = [index for index, column in enumerate(columns) if column not in FLAGS]
     fitted_on = values[known.to_numpy()]
+    fitted_on[:, np.isnan(fitted_on).all(axis=0)] = 0  # nothing known of a feature: nothing to scale it by
     if len(fitted_on):
         values[:, scaled] = StandardScaler().fit(fitted_on[:, scaled]).transform(values[:, scaled])
     numbers: Vectors = np.nan_to_num(values, nan=0.0).astype(np.float32)

@@ -168,7 +168,10 @@ def test_users_and_candidates_may_be_files_with_repeats_and_strangers(
     words = ("--users", users, "--candidates", candidates, "--include-seen")
     result = run("rank", "--model", "mlp", "--store", world.store, "--out", out, *words)
     assert result.exit_code == 0
-    assert "top 10 of 2 items for 3 users (1 of them cold, served by popularity)" in result.stderr
+    assert (
+        "top 10 of 2 items for 3 users (1 of them cold, served by popularity, users unknown to the store: 1)"
+        in result.stderr
+    )
     predictions = pl.read_parquet(out)
     assert predictions["user_id"].unique().sort().to_list() == ["nobody", "u001", "u002"]
     assert predictions["item_id"].unique().sort().to_list() == ["i001", "i003"]

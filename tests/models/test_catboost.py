@@ -140,15 +140,15 @@ def test_the_notebook_s_trees_look_at_no_user_and_no_clip(trained):
 
 @pytest.fixture
 def pools(monkeypatch):
-    """(users, items, without, labels) of every pool that is built."""
+    """(users, items, without, labels) of every pool that is trained on."""
     built = []
-    original = catboost.PairFeatures.pool
+    original = catboost.PairFeatures.training_pool
 
-    def spy(self, users, items, *, without=None, labels=None):
-        built.append((users, items, without, labels))
-        return original(self, users, items, without=without, labels=labels)
+    def spy(self, examples):
+        built.append((examples.user_rows, examples.item_rows, examples.without, examples.labels))
+        return original(self, examples)
 
-    monkeypatch.setattr(catboost.PairFeatures, "pool", spy)
+    monkeypatch.setattr(catboost.PairFeatures, "training_pool", spy)
     return built
 
 
