@@ -53,8 +53,9 @@ def staged(path: Path) -> Iterator[Stage]:
     _refuse_foreign_folder(path)
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        present = generations(path)
-        generation = f"{int(present[-1]) + 1 if present else 1:06d}"
+        # A number is never given twice, not even that of a generation that lost its manifest.
+        numbers = [int(entry.name) for entry in path.iterdir() if _GENERATION.fullmatch(entry.name)]
+        generation = f"{max(numbers, default=0) + 1:06d}"
         stage = Stage(generation, path / f"{_STAGING}{generation}")
         try:
             for left_over in path.glob(f"{_STAGING}*"):
@@ -109,7 +110,10 @@ def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
         entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{manifest_path}: missing or damaged ({error}); make it again") from error
-    if version != FORMAT_VERSION or any(Path(name).name != name for name, _, _ in entries):
+    outside = [name for name, _, _ in entries if Path(name).name != name]
+    if outside:
+        raise ArtefactError(f"{manifest_path}: expected names of files, found {outside[0]!r}; make it again")
+    if version != FORMAT_VERSION:
         raise ArtefactError(
             f"{manifest_path}: expected format version {FORMAT_VERSION}, found {version}; make it again"
         )
@@ -166,14 +170,14 @@ def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
-        foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry))
+        ours = {".lock", ".CURRENT.tmp", *(("rejects", "models") if generations(path) else ())}
+        foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry) and entry.name not in ours)
         if foreign:
             raise ArtefactError(f"{path}: expected a new or an empty folder, found {', '.join(foreign[:5])}")
 
 
 def _is_ours(entry: Path) -> bool:
-    ours = {".lock", ".CURRENT.tmp", "rejects", "models"}
-    return _is_generation(entry) or entry.name.startswith(_STAGING) or entry.name in ours
+    return _is_generation(entry) or entry.name.startswith(_STAGING)
 
 
 @contextmanager

@@ -105,6 +105,7 @@ class Knowledge:
         if times is None:
             of_item, of_all = self.item_counts[item_rows], np.full(len(item_rows), len(all_times))
         else:
+            times = np.minimum(times, self._n_times - 1)  # later than all: the rows of the next item begin there
             first = np.searchsorted(likes, item_rows * self._n_times)
             of_item = np.searchsorted(likes, item_rows * self._n_times + times) - first
             of_all = np.searchsorted(all_times, times)

@@ -174,4 +174,5 @@ def _show_rejects(path: Path) -> None:
             old.unlink()
     for name, file in kept.items():
         if not (shown / name).exists():
-            shutil.copyfile(file, shown / name)
+            shutil.copyfile(file, shown / ".copy.tmp")
+            (shown / ".copy.tmp").replace(shown / name)

@@ -46,7 +46,15 @@ def test_lists_and_arrays_keep_their_name(tmp_path, dtype):
     assert parsed(found).schema["emb"] == pl.Array(pl.Float32, 2)
 
 
-@pytest.mark.parametrize("bad", [None, [1.0, None], [1.0, float("nan")], [float("inf"), 1.0], [1.0, 1e300]])
+@pytest.mark.parametrize("dtype", [pl.List(pl.Float64), pl.Array(pl.Float64, 2)])
+def test_an_item_may_have_no_vector_at_all(tmp_path, dtype):
+    path = items(tmp_path, emb=pl.Series([[1.0, 2.0], None], dtype=dtype))
+    rows = parsed(read_items(path))
+    assert rows["rule"].to_list() == [None, None]
+    assert rows["emb"].is_null().to_list() == [False, True]
+
+
+@pytest.mark.parametrize("bad", [[1.0, None], [1.0, float("nan")], [float("inf"), 1.0], [1.0, 1e300]])
 @pytest.mark.parametrize("dtype", [pl.List(pl.Float64), pl.Array(pl.Float64, 2)])
 def test_a_vector_that_is_not_complete_and_finite_is_a_reject(tmp_path, bad, dtype):
     path = items(tmp_path, emb=pl.Series([[1.0, 2.0], bad], dtype=dtype))
