@@ -15,5 +15,5 @@ def embedded_files() -> tuple[Path, Path]:
     """
     files = FOLDER / "ratings.parquet", FOLDER / "movies.parquet"
     if not all(file.is_file() for file in files):
-        raise InputError("--interactions: expected a file, for this installation has no embedded data; found none")
+        raise InputError("--interactions: expected a file, found none: an installed package has no embedded data")
     return files
