@@ -152,9 +152,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of_text(text: str) -> str:
-    """Return the sha256 of a text, in hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def fingerprint(value: Any) -> str:
+    """Return a short sha256 of a value that JSON can say."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def sync(path: Path) -> None:

@@ -24,8 +24,8 @@ from recsys_polars.artefacts import (
     Stage,
     checked_file,
     current_generation,
+    fingerprint,
     generations,
-    sha256_of_text,
     staged,
 )
 from recsys_polars.errors import ArtefactError
@@ -54,8 +54,7 @@ class Store:
     @property
     def identity(self) -> str:
         """The generation and a fingerprint of its files: what models and predictions say they were made for."""
-        sums = "".join(f"{name}{entry['sha256']}" for name, entry in sorted(self.manifest["files"].items()))
-        return f"{self.generation}-{sha256_of_text(sums)[:12]}"
+        return f"{self.generation}-{fingerprint(self.manifest['files'])}"
 
     @property
     def models_folder(self) -> Path:

@@ -30,6 +30,7 @@ def command() -> None:
     from recsys_polars.recipes.shelves import read_shelves
 
     path = FOLDER / "store"
+    seconds: dict[str, float] = {}
     files = {kind: FOLDER / f"{kind}.parquet" for kind in KINDS}
     with Bars() as bars:
         store = building.build_features(BuildSettings(), path, progress=bars)
@@ -39,10 +40,11 @@ def command() -> None:
             say(train.summary(training.train(path, kind, FitSettings(), progress=bars), path))
             figures = ranking.rank(path, file, ranking.RankSettings(kind=kind), progress=bars)
             say(rank.summary(figures, file))
+            seconds[kind] = figures["rank_seconds"]
         evaluation = evaluating.evaluate(list(files.values()), path)
         shelves = read_shelves(files, path)
     click.echo()
-    evaluate.print_figures(evaluation)
+    evaluate.print_figures(evaluation, seconds)
     for shelf in shelves:
         click.echo()
         _print_shelf(shelf)

@@ -1,8 +1,10 @@
 """`evaluate`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -46,12 +48,17 @@ def command(
     say(summary(evaluation))
 
 
-def print_figures(evaluation: "Evaluation") -> None:
-    """Print one row a file, value [low high]; then how each differs from the first, over the same draws of users."""
+def print_figures(evaluation: "Evaluation", rank_seconds: Mapping[str, float] = MappingProxyType({})) -> None:
+    """Print one row a file, value [low high]; then how each differs from the first, over the same draws of users.
+
+    Args:
+        evaluation: the figures.
+        rank_seconds: how long each ranking took, by name, where it is known.
+    """
     titles = [title.format(k=evaluation.k) for title in SHOWN.values()]
     rows = [
-        [*cells, *(f"{run[key]:.1f}" if key in run else "" for key in ("train_seconds", "rank_seconds"))]
-        for cells, run in zip(_cells(evaluation.figures), evaluation.runs.values(), strict=True)
+        [*cells, _seconds(run["train_seconds"]), _seconds(rank_seconds.get(name))]
+        for cells, (name, run) in zip(_cells(evaluation.figures), evaluation.runs.items(), strict=True)
     ]
     print_table(["model", *titles, "train s", "rank s"], rows)
     if not evaluation.differences.is_empty():
@@ -64,6 +71,10 @@ def _cells(figures: "pl.DataFrame") -> list[list[str]]:
     found = {(row["name"], row["metric"]): row for row in figures.to_dicts()}
     names = figures["name"].unique(maintain_order=True)
     return [[name, *(_cell(found[name, metric]) for metric in SHOWN)] for name in names]
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f}"
 
 
 def _cell(figure: dict[str, float]) -> str:

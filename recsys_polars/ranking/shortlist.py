@@ -111,7 +111,10 @@ def _group_maxima(scores: torch.Tensor, group: int) -> torch.Tensor:
     if group == 1:
         return scores
     whole = scores.shape[1] // group * group
-    maxima = scores[:, :whole].view(len(scores), -1, group).amax(2)
+    if scores.stride(0) == 1:  # item by item, as trees give them: the same maxima, read in the order of memory
+        maxima = scores[:, :whole].t().view(-1, group, len(scores)).amax(1).t()
+    else:
+        maxima = scores[:, :whole].view(len(scores), -1, group).amax(2)
     if whole == scores.shape[1]:
         return maxima
     return torch.cat([maxima, scores[:, whole:].amax(1, keepdim=True)], dim=1)

@@ -5,22 +5,26 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.functional import embedding_bag
 
 from recsys_polars.errors import ArtefactError
 from recsys_polars.ranking.canonical import in_chunks, sum_in_order
 from recsys_polars.ranking.layers import Scratch
-from recsys_polars.ranking.protocol import FloatArray, IntArray, ItemRows, UserBlock
+from recsys_polars.ranking.patterns import first_of_each_kind, joint_patterns
+from recsys_polars.ranking.protocol import FloatArray, IntArray, UserBlock
 from recsys_polars.ranking.rounding import ROUNDOFF, UNDERFLOW, as_bound
 
-_TABLE_BYTES = 4 << 20  # a block's table of leaf values that the CPU's cache can hold
+_FLUSH = 2.0**-14  # float16: below it, precision ends, or begins the zero of some hardware
 
 
 class TreeScorer:
     """score(u, i) = scale * sum_t leaf_values[t][user_bits[u, t] | item_bits[i, t]] + bias.
 
     A leaf's number is the bits of its tree's splits: those on user features are the same for every item, those on item
-    features the same for every user. Per tree, only the distinct item patterns matter: a block of users gets a table
-    [pattern, user] of leaf values, and the scores of all items are one `embedding_bag(sum)` over it.
+    features the same for every user. Per tree, only the distinct item patterns matter, and trees with few of them share
+    a table of their joint ones (300 trees make 150 tables): a block of users gets the tables [joint pattern, user] of
+    sums of leaf values, and the scores of all items are one `embedding_bag(sum)` over them. The tables are float16:
+    half as much to read, and few more items in the shortlist. Where most items are alike, each kind is scored once.
     Canonical order: float64, from tree 0 on, then scale, then bias.
 
     Args:
@@ -38,6 +42,8 @@ class TreeScorer:
         ArtefactError: tables that don't fit together, or a bit that leads to no leaf (on a user's side: when it is
         met).
     """
+
+    block_users = 128
 
     def __init__(
         self,
@@ -58,25 +64,25 @@ class TreeScorer:
         self._n_leaves = np.array([len(values) for values in leaf_values], dtype=np.int64)
         self._check_bits(item_bits, "item")
         self._leaf_values = self._tensor(np.concatenate(leaf_values).astype(np.float64))
-        self._scaled_values = (self._leaf_values * scale).float()
-        self._leaf_start = self._tensor(np.cumsum(self._n_leaves) - self._n_leaves)
-        self._index_patterns(item_bits)
+        self._leaf_start = self._tensor((np.cumsum(self._n_leaves) - self._n_leaves).astype(np.int32))
+        self._item_bits = self._compact(item_bits)
+        self._kind_item, self._kind = first_of_each_kind(self._item_bits)
+        self._index_patterns()
+        self._centre(leaf_values)
         self._scratch = Scratch(self.device)
-        self.user_bytes = 16 * len(self._pattern_bits)
-        self.block_users = int(np.clip(_TABLE_BYTES // (4 * max(1, len(self._pattern_bits))), 32, 128))
-        largest = sum(float(np.abs(values).max()) for values in leaf_values) * abs(scale) + abs(bias)
-        # n_trees + 3 roundings: of each leaf value, of the scaling, of the bias, and one for each sum.
-        steps = (len(leaf_values) + 3) * ROUNDOFF
-        self._error = largest * steps / (1 - steps) + UNDERFLOW
 
     def block(self, users: IntArray) -> UserBlock:
-        """See `Scorer.block`. The table is float32 `(distinct item patterns of all trees, block)`."""
-        bits = self._bits_of(users).t().contiguous()
+        """See `Scorer.block`. The table is float16 `(joint item patterns, block)`."""
+        bits = self._tensor(self._bits_of(users)).t().int().contiguous()
         leaves = bits[self._pattern_tree].bitwise_or_(self._pattern_bits[:, None])
-        leaves += self._leaf_start[self._pattern_tree][:, None]
-        table = self._scaled_values.index_select(0, leaves.view(-1)).view(leaves.shape)
+        leaves += self._pattern_start[:, None]
+        rows = self._centred_values.index_select(0, leaves.view(-1)).view(leaves.shape)
+        table = embedding_bag(self._members, rows, self._offsets, mode="sum").half()
         bound = as_bound(torch.full((len(users),), self._error, dtype=torch.float64, device=self.device))
-        return UserBlock(lambda items: self._score(table, items), bound)
+        if self._kind_rows is None:
+            return UserBlock(lambda items: self._as_scores(embedding_bag(self._codes[items], table, mode="sum")), bound)
+        sums, kind_rows = embedding_bag(self._codes, table, mode="sum"), self._kind_rows
+        return UserBlock(lambda items: self._as_scores(sums.index_select(0, kind_rows[items])), bound)
 
     def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
         """See `Scorer.exact`. Items with the same bits are scored once a user: catalogues have thousands of those."""
@@ -84,44 +90,60 @@ class TreeScorer:
         user_rows, kinds = np.divmod(distinct, len(self._kind_item))
         return in_chunks(self._exact_pairs, user_rows, self._kind_item[kinds])[at]
 
-    def _score(self, table: torch.Tensor, items: ItemRows) -> torch.Tensor:
-        sums = torch.nn.functional.embedding_bag(self._patterns[items], table, mode="sum")
-        return self._scratch.take(sums.shape[1], sums.shape[0]).copy_(sums.t()).add_(self._bias)
+    def _as_scores(self, sums: torch.Tensor) -> torch.Tensor:
+        """Sums `(n, block)`, float16, as scores `(block, n)`: transposed only in name."""
+        scores = self._scratch.take(*sums.shape).copy_(sums)
+        return scores.mul_(self._unit).add_(self._middle).t()
 
     def _exact_pairs(self, users: IntArray, items: IntArray) -> torch.Tensor:
         user_rows, user_at = np.unique(users, return_inverse=True)
-        user_bits = self._bits_of(user_rows)[self._tensor(user_at)]
-        item_bits = self._pattern_bits[self._patterns[self._tensor(items)]]
-        leaves = (user_bits | item_bits) + self._leaf_start
-        return sum_in_order(self._leaf_values[leaves.t()]).mul_(self._scale).add_(self._bias)
+        bits = self._bits_of(user_rows)[user_at] | self._item_bits[items]
+        leaves = self._tensor(bits).t().int().add_(self._leaf_start[:, None])
+        values = self._leaf_values.index_select(0, leaves.reshape(-1))
+        return sum_in_order(values.view(leaves.shape)).mul_(self._scale).add_(self._bias)
 
-    def _index_patterns(self, item_bits: IntArray) -> None:
-        """Number the distinct item patterns of all trees: `_patterns`, int32 `(n_items, n_trees)`.
+    def _index_patterns(self) -> None:
+        few_kinds = 2 * len(self._kind_item) <= self.n_items
+        patterns = joint_patterns(self._item_bits[self._kind_item] if few_kinds else self._item_bits)
+        self._codes, self._kind_rows = self._tensor(patterns.codes), self._tensor(self._kind) if few_kinds else None
+        self._pattern_tree, self._pattern_bits = self._tensor(patterns.tree), self._tensor(patterns.bits)
+        self._pattern_start = self._leaf_start[self._pattern_tree]
+        self._members, self._offsets = self._tensor(patterns.members), self._tensor(patterns.offsets)
+        self.user_bytes = 16 * (len(patterns.tree) + len(patterns.offsets)) + (8 * len(self._kind_item))
 
-        And the items of one kind, alike in all trees: `_kind` `(n_items,)`; `_kind_item`, the first item of each kind.
+    def _centre(self, leaf_values: Sequence[FloatArray]) -> None:
+        """Keep the leaf values less the middle of their tree's range, times the power of two that float16 likes.
+
+        And the bound. Of float16: 2^-11 for the tables and again for the sums, or all that is below the normal range.
+        Of float32: n_trees + 5 roundings, of each leaf value, of the middle, of its sum, and one for each other sum.
+        Of float64, here and in the canonical sum: as many, of values that aren't centred.
         """
-        kind = np.zeros(self.n_items, dtype=np.int64)
-        n_trees = item_bits.shape[1]
-        patterns = np.empty((self.n_items, n_trees), dtype=np.int32)
-        distinct, n_before = [], 0
-        for tree in range(n_trees):
-            bits, at = np.unique(item_bits[:, tree], return_inverse=True)
-            patterns[:, tree] = at + n_before
-            distinct.append(bits.astype(np.int64))
-            n_before += len(bits)
-            _, kind = np.unique(kind * len(bits) + at, return_inverse=True)
-        _, self._kind_item, self._kind = np.unique(kind, return_index=True, return_inverse=True)
-        self._patterns = self._tensor(patterns)
-        self._pattern_bits = self._tensor(np.concatenate(distinct))
-        self._pattern_tree = self._tensor(np.repeat(np.arange(n_trees), [len(bits) for bits in distinct]))
+        lows = np.array([values.min() for values in leaf_values], dtype=np.float64) * self._scale
+        highs = np.array([values.max() for values in leaf_values], dtype=np.float64) * self._scale
+        middles, spread = (lows + highs) / 2, float(np.abs(highs - lows).sum() / 2)
+        self._middle = float(middles.sum()) + self._bias
+        exponent = 14 - int(np.frexp(spread)[1]) if 0 < spread < np.inf else 0
+        scaled_up = 2.0 ** max(-120, min(exponent, 100))
+        self._unit = 1 / scaled_up
+        values = self._leaf_values * self._scale - self._tensor(middles.repeat(self._n_leaves))
+        self._centred_values = (values * scaled_up).float()
+        steps = (len(leaf_values) + 5) * ROUNDOFF
+        single = (spread + abs(self._middle)) * steps / (1 - steps) * (1 + 2.0**-9)
+        half = 2.0**-11 * (2 + 2.0**-11) * spread + (self._codes.shape[1] + 1) * _FLUSH * self._unit
+        largest = float(np.maximum(np.abs(lows), np.abs(highs)).sum()) + abs(self._bias)
+        double = 2 * largest * (len(leaf_values) + 5) * 2.0**-53
+        self._error = single + half + double + UNDERFLOW
 
-    def _bits_of(self, users: IntArray) -> torch.Tensor:
-        """The users' bits, int64 `(m, n_trees)`."""
+    def _bits_of(self, users: IntArray) -> IntArray:
+        """The users' bits, `(m, n_trees)`, in as few bytes as the leaves' numbers need."""
         if self._user_bits is None:
-            return torch.zeros(len(users), len(self._n_leaves), dtype=torch.int64, device=self.device)
+            return self._compact(np.zeros((len(users), len(self._n_leaves)), dtype=np.uint8))
         bits = self._user_bits(users) if callable(self._user_bits) else self._user_bits[users]
         self._check_bits(bits, "user")
-        return self._tensor(bits.astype(np.int64))
+        return self._compact(bits)
+
+    def _compact(self, bits: IntArray) -> IntArray:
+        return np.ascontiguousarray(bits, dtype=np.uint8 if int(self._n_leaves.max()) <= 256 else np.int32)
 
     def _check_bits(self, bits: IntArray, side: str) -> None:
         n_trees = len(self._n_leaves)

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_polars import counting, metrics
+from recsys_polars.artefacts import current_generation, fingerprint
 from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.models import KINDS
 from recsys_polars.recipes import history_before
 from recsys_polars.recipes.rank import METADATA_KEY
 from recsys_polars.store import Store, open_store
@@ -67,7 +69,7 @@ def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Literal["
     for file in files:
         predictions, run = _read(file, store)
         name = _free_name(str(run.get("model", file.stem)), file, runs)
-        runs[name] = {**run, "file": str(file)}
+        runs[name] = {**run, "file": str(file), "train_seconds": _train_seconds(run, store)}
         judged[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=warm.height
         )
@@ -117,12 +119,21 @@ def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
 def _run(metadata: bytes, file: Path) -> dict[str, Any]:
     try:
         run = json.loads(metadata)
-        seconds = [run[key] for key in ("train_seconds", "rank_seconds") if key in run]
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InputError(f"{file}: expected JSON metadata as rank writes it ({error})") from error
-    if not isinstance(run, dict) or not all(isinstance(value, int | float) for value in seconds):
+    if not isinstance(run, dict):
         raise InputError(f"{file}: expected JSON metadata as rank writes it, found {metadata[:80]!r}")
     return run
+
+
+def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
+    """How long the model was trained, if it is still the one in the store."""
+    kind = str(run.get("model"))
+    folder = store.models_folder / kind
+    if kind not in KINDS or not (folder / "CURRENT").is_file():
+        return None
+    manifest = current_generation(folder)[1]
+    return manifest["seconds"] if fingerprint(manifest["files"]) == run.get("model_files") else None
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:

@@ -1,10 +1,7 @@
 """`rank`: a trained model -> the exact top k of every user, in one Parquet file."""
 
-import fcntl
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +9,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from recsys_polars.artefacts import sync
+from recsys_polars.artefacts import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 from recsys_polars.models.protocol import Device, Model
 from recsys_polars.ranking import PerItemScorer, Scorer, SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.ids import read_ids
+from recsys_polars.recipes.parts import parts_of
 from recsys_polars.recipes.train import load_model
 from recsys_polars.store import Store, open_store
 
 METADATA_KEY = b"recsys_polars"
 USERS_AT_ONCE = 8192
-"""Users of a row group of the predictions."""
+"""Users of a part, and of a row group of the predictions."""
 _SCHEMA = pa.schema(
     [("user_id", pa.string()), ("rank", pa.uint32()), ("item_id", pa.string()), ("score", pa.float32())]
 )
@@ -57,10 +54,11 @@ class RankSettings:
 def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = silent) -> dict[str, Any]:
     """Rank with a model of the store at `path` and write `Predictions` to `out`, which appears when it is complete.
 
-    Cold users, those without a positive before the test cut, get the popular items.
+    A killed run goes on where it stopped when it is asked for again; the file is the same, byte for byte. Cold users,
+    those without a positive before the test cut, get the popular items.
 
     Returns:
-        The figures of the run, as they stand in the file's metadata.
+        The figures of the run, as they stand in the file's metadata, and the seconds that it took.
 
     Raises:
         InputError: no users, no candidates, ids that can't be read, or a k below 1.
@@ -77,6 +75,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     queue = _queue(known, user_ids, model, settings, exclude_seen=exclude_seen)
     figures = {
         "model": manifest["kind"],
+        "model_files": fingerprint(manifest["files"]),
         "recipe": recipe,
         "store": store.identity,
         "k": settings.k,
@@ -86,14 +85,17 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         "unknown_candidates": n_unknown,
         "items": known.n_items if candidates is None else len(candidates),
         "exclude_seen": exclude_seen,
-        "train_seconds": manifest["seconds"],
     }
-    with _writer(out) as writer:
-        for table in _blocks(queue, known.item_ids, candidates, settings, progress):
-            writer.write_table(table)
-        figures["rank_seconds"] = time.perf_counter() - began
-        writer.add_key_value_metadata({METADATA_KEY: json.dumps(figures)})
-    return figures
+    asked = {"users": user_ids.to_list(), "candidates": None if candidates is None else candidates.tolist()}
+    n_parts = -(-len(user_ids) // USERS_AT_ONCE)
+    with parts_of(out, {**figures, "asked": fingerprint(asked), "users_at_once": USERS_AT_ONCE}) as parts:
+        for number in range(n_parts):
+            if not parts.has(number):
+                parts.write(number, _part(number, queue, known.item_ids, candidates, settings, progress))
+        complete = parts.folder / "complete"
+        parts.join(complete, n_parts, _SCHEMA, {METADATA_KEY: json.dumps(figures)})
+        complete.replace(out)
+    return {**figures, "rank_seconds": time.perf_counter() - began}
 
 
 def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
@@ -158,53 +160,36 @@ def _queue(
     )
 
 
-def _blocks(
-    queue: _Queue, item_ids: pl.Series, candidates: Rows | None, settings: RankSettings, progress: Progress
-) -> Iterator[pa.Table]:
-    """Yield the predictions of USERS_AT_ONCE users at a time, in the order of `Predictions`."""
-    n_users = len(queue.user_ids)
-    for start in range(0, n_users, USERS_AT_ONCE):
-        block = np.arange(start, min(start + USERS_AT_ONCE, n_users))
-        lists = []
-        for side, members in ((queue.warm, block[queue.is_warm[block]]), (queue.cold, block[~queue.is_warm[block]])):
-            for top in rank_blocks(
-                side.scorer,
-                queue.places[members],
-                k=settings.k,
-                seen=side.seen,
-                candidates=candidates,
-                memory_bytes=settings.memory_bytes // 2,
-            ):
-                # The members of a side in this block have consecutive places.
-                user = members[top.users - queue.places[members[0]]]
-                lists.append(pl.DataFrame({"user": user, "item": top.items, "rank": top.ranks, "score": top.scores}))
-                progress("rank users", start + top.stop, n_users)
-        yield _named(pl.concat(lists).sort("user", "rank"), queue.user_ids, item_ids)
-
-
-@contextmanager
-def _writer(out: Path) -> Iterator[pq.ParquetWriter]:
-    """A file that appears at `out` when it is complete; the unfinished one beside it is locked against others."""
-    if not out.name or (out.exists() and not out.is_file()):
-        raise InputError(f"--out {out}: expected a file to write, found something else")
-    beside = out.with_name(f".{out.name}.tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with beside.open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"--out {out}: another ranking is writing there; wait for it to end") from error
-        try:
-            with pq.ParquetWriter(beside, _SCHEMA) as writer:
-                yield writer
-            sync(beside)
-            beside.replace(out)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def _named(lists: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pa.Table:
-    named = lists.select(
-        user_id=user_ids.gather(lists["user"]), rank="rank", item_id=item_ids.gather(lists["item"]), score="score"
+def _part(
+    number: int,
+    queue: _Queue,
+    item_ids: pl.Series,
+    candidates: Rows | None,
+    settings: RankSettings,
+    progress: Progress,
+) -> pa.Table:
+    """Rank the users of a part; their predictions in the order of `Predictions`."""
+    n_users, start = len(queue.user_ids), number * USERS_AT_ONCE
+    part = np.arange(start, min(start + USERS_AT_ONCE, n_users))
+    lists = []
+    for side, members in ((queue.warm, part[queue.is_warm[part]]), (queue.cold, part[~queue.is_warm[part]])):
+        for top in rank_blocks(
+            side.scorer,
+            queue.places[members],
+            k=settings.k,
+            seen=side.seen,
+            candidates=candidates,
+            memory_bytes=settings.memory_bytes // 2,
+        ):
+            # The members of a side in this part have consecutive places.
+            user = members[top.users - queue.places[members[0]]]
+            lists.append(pl.DataFrame({"user": user, "item": top.items, "rank": top.ranks, "score": top.scores}))
+            progress("rank users", start + top.stop, n_users)
+    ranked = pl.concat(lists).sort("user", "rank")
+    named = ranked.select(
+        user_id=queue.user_ids.gather(ranked["user"]),
+        rank="rank",
+        item_id=item_ids.gather(ranked["item"]),
+        score="score",
     )
     return named.to_arrow().cast(_SCHEMA)

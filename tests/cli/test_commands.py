@@ -274,6 +274,8 @@ def test_a_stopped_build_leaves_the_old_store_whole_and_the_next_one_clears_up(
 def test_what_a_killed_ranking_left_is_cleared_by_the_next(
     accept: Callable[..., str], world: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / ".p.parquet.tmp").write_bytes(b"half a file")
+    (tmp_path / ".p.parquet.parts").mkdir()
+    for name in ("job.json", "000000.parquet", "unfinished"):
+        (tmp_path / ".p.parquet.parts" / name).write_bytes(b"of another run")
     accept("rank", "--store", world.store, "--model", "popularity", "--out", tmp_path / "p.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

@@ -71,6 +71,15 @@ def trees(rng, n_users=7, n_items=60, levels=None):
     return Case(scorer, oracle.tree_scores(user_bits, item_bits, values, 0.7, -1.3))
 
 
+def trees_of_few_kinds(rng, n_users=7, n_items=60, levels=None):
+    """Five kinds of items, which are scored once each; deep trees, so that leaves need more than a byte."""
+    user_bits = (rng.integers(0, 512, size=(n_users, 6)) & 0b101010101).astype(np.int64)
+    item_bits = (rng.integers(0, 512, size=(5, 6)) & 0b010101010)[rng.integers(0, 5, size=n_items)].astype(np.uint32)
+    values = [numbers(rng, 512, levels=levels).astype(np.float64) / 3 for _ in range(6)]
+    scorer = TreeScorer(user_bits, item_bits, values, n_users=n_users, scale=-0.3, bias=2.0)
+    return Case(scorer, oracle.tree_scores(user_bits, item_bits, values, -0.3, 2.0))
+
+
 def popularity(rng, n_users=7, n_items=60, levels=None):
     scores = np.floor(rng.gamma(1.0, 3.0, size=n_items)) if levels else rng.normal(size=n_items)
     return Case(PerItemScorer(scores, n_users=n_users), np.tile(scores, (n_users, 1)))
@@ -120,7 +129,10 @@ def crowded_trees(rng):
 
 
 CROWDED = {make.__name__: make for make in (crowded_dot, crowded_two_tower, crowded_mlp, crowded_trees)}
-KINDS = {make.__name__: make for make in (dot, two_tower, mlp, trees, popularity, user_free_mlp, user_free_trees)}
+KINDS = {
+    make.__name__: make
+    for make in (dot, two_tower, mlp, trees, trees_of_few_kinds, popularity, user_free_mlp, user_free_trees)
+}
 
 
 def seen_rows(rng, n_users, n_items, most=20):

@@ -69,7 +69,8 @@ def test_no_fast_score_is_further_than_its_bound_from_the_canonical_one(kind, le
     assert fast.shape == case.scores.shape
     assert block.bound.dtype == torch.float32
     assert (np.abs(fast - case.scores).max(axis=1) <= block.bound.double().numpy()).all()
-    assert block.bound.max() < 1e-3  # and a bound that says something
+    loose = 2.0**-9 if "trees" in kind else 1e-5  # of the scores: trees are added up in float16
+    assert block.bound.max() < 2 * loose * np.abs(case.scores).max() + loose  # and a bound that says something
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
