@@ -14,8 +14,9 @@ from benchmarks.notebook import rank_catboost, rank_mlp
 from benchmarks.synthetic import Synthetic
 from benchmarks.timing import Result, in_pairs
 from recsys_polars.examples import sampled_examples
-from recsys_polars.models.catboost import CatBoost, PairFeatures, TreeInputs
+from recsys_polars.models.catboost import CatBoost
 from recsys_polars.models.mlp import matching_network
+from recsys_polars.models.pair_features import PairFeatures, TreeInputs
 from recsys_polars.ranking import DotScorer, MlpScorer, Scorer, rank_blocks
 
 K = 10

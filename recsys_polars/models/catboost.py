@@ -2,29 +2,22 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from catboost import CatBoostClassifier, CatBoostError, FeaturesData, Pool
+from catboost import CatBoostClassifier, CatBoostError, Pool
 
 from recsys_polars.errors import InputError
 from recsys_polars.examples import Examples, observed_examples, sampled_examples
-from recsys_polars.knowledge import (
-    Knowledge,
-    Rows,
-    categorical_inputs,
-    numeric_inputs,
-    user_vectors,
-    vector_columns_of,
-)
-from recsys_polars.models.catboost_trees import Side, SplitTrees, export_json, leaf_bits, split_trees
+from recsys_polars.knowledge import Knowledge, Rows
+from recsys_polars.models.catboost_trees import SplitTrees, export_json, leaf_bits, split_trees
 from recsys_polars.models.devices import torch_device
+from recsys_polars.models.pair_features import ROWS_AT_ONCE, PairFeatures, TreeInputs
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.ranking.protocol import IntArray
 from recsys_polars.ranking.trees import TreeScorer
-from recsys_polars.tables import Vectors
 
 NOTEBOOK = {
     "iterations": 1000,
@@ -38,18 +31,6 @@ DEFAULT = {"iterations": 300, "learning_rate": 0.1, "depth": 6, "l2_leaf_reg": 5
 CHOICES = (25, 50, 100, 150, 200, 300)
 """Numbers of trees to validate: the first trees of one training."""
 N_NEGATIVES = 4
-ROWS_AT_ONCE = 8192
-
-
-@dataclass(frozen=True)
-class TreeInputs:
-    """What the trees see: vector blocks of the item beside its meta features, and whether more than the notebook's.
-
-    That is the user's mean and count, and how popular the item was.
-    """
-
-    blocks: tuple[str, ...]
-    with_counts: bool
 
 
 class CatBoost:
@@ -147,72 +128,6 @@ class CatBoost:
         raw = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
         trees = CatBoostClassifier().load_model(str(folder / "trees.cbm"))
         return cls(trees, TreeInputs(tuple(raw["blocks"]), raw["with_counts"]), facts={})
-
-
-class PairFeatures:
-    """The features of (user, item) pairs, in the order of training: the user's, the item's, the categories."""
-
-    def __init__(self, known: Knowledge, inputs: TreeInputs) -> None:
-        self.known, self.inputs = known, inputs
-        self.item_numbers, number_names = numeric_inputs(known, inputs.blocks)
-        categories, category_names = categorical_inputs(known)
-        self.item_categories = np.array([[value.encode() for value in column] for column in categories], dtype=object).T
-        self.user_columns = (
-            vector_columns_of(known, inputs.blocks) if inputs.with_counts else np.empty(0, dtype=np.int64)
-        )
-        user_names = ["user_count", *(f"user_{name}" for name in number_names[: len(self.user_columns)])]
-        user_names = user_names if inputs.with_counts else []
-        item_names = [*number_names, "popularity"] if inputs.with_counts else number_names
-        self.number_names, self.category_names = [*user_names, *item_names], category_names
-        n_item = len(item_names) + len(category_names)
-        user_side: list[Side] = ["user"] * len(user_names)
-        item_side: list[Side] = ["item"] * n_item
-        self.sides = user_side + item_side
-        self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
-
-    def numbers(self, users: Rows, items: Rows, *, without: Rows | None = None, times: Rows | None = None) -> Vectors:
-        """Return the numbers of the pairs (users[j], items[j]), shape (n, n_numbers).
-
-        Args:
-            users: user rows, shape (n,).
-            items: item rows, shape (n,).
-            without: for each pair a positive of the user that is to be unknown, or NOBODY.
-            times: of each pair, before which the item's popularity is known; None: all that is known.
-        """
-        numbers = np.empty((len(items), len(self.number_names)), dtype=np.float32)
-        n_user = self.sides.count("user")
-        popularity = self.known.popularity(items, times) if self.inputs.with_counts else None
-        for start in range(0, len(items), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            numbers[rows, n_user : n_user + self.item_numbers.shape[1]] = self.item_numbers[items[rows]]
-            if popularity is not None:
-                left_out = None if without is None else without[rows]
-                numbers[rows, :n_user] = self._user_numbers(users[rows], left_out)
-                numbers[rows, -1:] = popularity[rows]
-        return numbers
-
-    def pool(self, users: Rows, items: Rows) -> Pool:
-        """Return pairs to score as CatBoost takes them."""
-        return self._pool(self.numbers(users, items), items)
-
-    def training_pool(self, examples: Examples) -> Pool:
-        """Return examples as CatBoost takes them: one float32 matrix, categories as shared bytes."""
-        rows = examples.item_rows
-        numbers = self.numbers(examples.user_rows, rows, without=examples.without, times=examples.times)
-        return self._pool(numbers, rows, labels=examples.labels)
-
-    def _pool(self, numbers: Vectors, items: Rows, labels: Rows | None = None) -> Pool:
-        data = FeaturesData(
-            num_feature_data=numbers,
-            cat_feature_data=self.item_categories[items],
-            num_feature_names=self.number_names,
-            cat_feature_names=self.category_names,
-        )
-        return Pool(data, label=labels)
-
-    def _user_numbers(self, users: Rows, without: Rows | None) -> Vectors:
-        means, counts = user_vectors(self.known, users, without=without)
-        return np.hstack([counts[:, None].astype(np.float32), means[:, self.user_columns]])
 
 
 class _UserBits:

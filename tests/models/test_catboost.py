@@ -10,7 +10,7 @@ from catboost import Pool
 
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import META_FEATURES, NOBODY, Knowledge
-from recsys_polars.models import catboost
+from recsys_polars.models import catboost, pair_features
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes.build import BuildSettings, build_features
@@ -142,13 +142,13 @@ def test_the_notebook_s_trees_look_at_no_user_and_no_clip(trained):
 def pools(monkeypatch):
     """(users, items, without, labels) of every pool that is trained on."""
     built = []
-    original = catboost.PairFeatures.training_pool
+    original = pair_features.PairFeatures.training_pool
 
     def spy(self, examples):
         built.append((examples.user_rows, examples.item_rows, examples.without, examples.labels))
         return original(self, examples)
 
-    monkeypatch.setattr(catboost.PairFeatures, "training_pool", spy)
+    monkeypatch.setattr(pair_features.PairFeatures, "training_pool", spy)
     return built
 
 
