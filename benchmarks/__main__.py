@@ -7,6 +7,7 @@ import click
 from benchmarks import features, ranking
 from benchmarks.synthetic import Shape, Synthetic
 from benchmarks.timing import Result, peak_megabytes
+from benchmarks.whole import whole
 
 CLAIMS: dict[str, Callable[[Synthetic], Iterable[Result]]] = {
     "user-means": features.user_means,
@@ -20,11 +21,29 @@ CLAIMS: dict[str, Callable[[Synthetic], Iterable[Result]]] = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("claims", nargs=-1, type=click.Choice(list(CLAIMS)))
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Of the notebook's size.")
-def main(claims: tuple[str, ...], scale: float) -> None:
+@click.option("--whole", "is_whole", is_flag=True, help="The whole notebook by its commands instead: about an hour.")
+def main(claims: tuple[str, ...], scale: float, is_whole: bool) -> None:
     """Measure CLAIMS (all by default) against the other way, in pairs, in this run."""
     data = Synthetic(Shape().scaled(scale))
     shape = data.shape
     click.echo(f"{shape.n_users:,} users, {shape.n_items:,} items, {len(data.users):,} pairs, 206 dimensions\n")
+    if is_whole:
+        _print_whole(data)
+    else:
+        _print_claims(data, claims)
+
+
+def _print_whole(data: Synthetic) -> None:
+    click.echo("| step | seconds | peak resident, MB |")
+    click.echo("|---|---|---|")
+    seconds = 0.0
+    for step in whole(data):
+        click.echo(f"| {step.name} | {step.seconds:,.1f} | {step.peak_megabytes:,.0f} |")
+        seconds += step.seconds
+    click.echo(f"\n{seconds / 60:,.1f} minutes in all")
+
+
+def _print_claims(data: Synthetic, claims: tuple[str, ...]) -> None:
     click.echo("| | against | theirs | ours | ratio | target | |")
     click.echo("|---|---|---|---|---|---|---|")
     for claim in claims or CLAIMS:

@@ -82,10 +82,10 @@ def forward_in_order(layers: Sequence[Layer], x: torch.Tensor) -> torch.Tensor:
 
 
 class Scratch:
-    """One float32 buffer that grows on demand: fresh buffers of a tile's size cost a page fault per 4 kB."""
+    """One buffer that grows on demand: fresh buffers of a tile's size cost a page fault per 4 kB."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._buffer = torch.empty(0, device=device)
+    def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        self._buffer = torch.empty(0, device=device, dtype=dtype)
 
     def take(self, rows: int, columns: int) -> torch.Tensor:
         """An uninitialised `(rows, columns)` tensor that overwrites the one taken before."""

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import torch
 
 from recsys_polars.errors import ArtefactError
+from recsys_polars.ranking.bfloat16 import FirstLook, pays, possible
 from recsys_polars.ranking.canonical import RowCache, in_chunks
 from recsys_polars.ranking.layers import (
     Layer,
@@ -15,10 +16,11 @@ from recsys_polars.ranking.layers import (
     forward_with_error,
     to_float32,
 )
-from recsys_polars.ranking.protocol import FloatArray, IntArray, ItemRows, UserBlock
+from recsys_polars.ranking.protocol import Closer, FloatArray, IntArray, ItemRows, UserBlock
 from recsys_polars.ranking.rounding import ROUNDOFF, SLACK, as_bound, gamma, linear_error
 
 _ROWS_AT_ONCE = 8192
+_MOST_CLOSER = 8  # where more than one pair in so many needs a closer look, the first look is given up
 
 
 class MlpScorer:
@@ -38,6 +40,8 @@ class MlpScorer:
         scratch_pairs: pairs whose hidden activations are held at a time; by default what a CPU's cache, or a GPU,
             likes.
         cache_bytes: memory for canonical item halves that are kept.
+        bfloat16: whether pairs are first scored in bfloat16, and in float32 where that leaves it open; by default where
+            the CPU has instructions for it. It changes the time, never the lists.
 
     Raises:
         ArtefactError: shapes that don't fit together.
@@ -55,6 +59,7 @@ class MlpScorer:
         device: torch.device | str = "cpu",
         scratch_pairs: int | None = None,
         cache_bytes: int = 64 << 20,
+        bfloat16: bool | None = None,
     ) -> None:
         self.name, self.device = name, torch.device(device)
         self.n_users, self.n_items = len(user_vectors), len(item_vectors)
@@ -71,13 +76,17 @@ class MlpScorer:
         self._scratch_pairs = scratch_pairs or (4096 if self.device.type == "cpu" else 1 << 18)
         self._hidden = [Scratch(self.device) for _ in (first, *self._tail)]
         self._scores = Scratch(self.device)
+        wanted = pays(self._tail, self.device) if bfloat16 is None else bfloat16 and possible(self._tail)
+        self._first_look = FirstLook(self._tail, self.device) if wanted else None
+        self._n_first = self._n_closer = 0
         self._embed_items(width)
         self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
 
     def block(self, users: IntArray) -> UserBlock:
         """See `Scorer.block`. The bound costs as much as one item per user."""
         halves, error = forward_with_error([self._user_layer], to_float32(self._U[users], self.device))
-        return UserBlock(lambda items: self._score(halves, items), as_bound(self._error(halves, error)))
+        bound = as_bound(self._error(halves, error))
+        return self._first_block(halves, error, bound) or UserBlock(lambda items: self._score(halves, items), bound)
 
     def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
         """See `Scorer.exact`."""
@@ -87,12 +96,15 @@ class MlpScorer:
         self._halves = torch.empty(self.n_items, width, device=self.device)
         self._largest_half = torch.full((width,), -torch.inf, dtype=torch.float64, device=self.device)
         self._half_error = torch.zeros(width, dtype=torch.float64, device=self.device)
+        self._most = torch.zeros(2, dtype=torch.float64, device=self.device)
         for start in range(0, self.n_items, _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             halves, error = forward_with_error([self._item_layer], to_float32(self._V[part], self.device))
             self._halves[part] = halves
             self._largest_half = torch.maximum(self._largest_half, halves.double().amax(0))
             self._half_error = torch.maximum(self._half_error, error.amax(0))
+            if self._first_look is not None:
+                self._most = torch.maximum(self._most, self._first_look.most(halves))
 
     def _error(self, halves: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Bound on the logit's error over all items, float64 `(block,)`.
@@ -108,6 +120,17 @@ class MlpScorer:
             error = after
         return error[:, 0]
 
+    def _first_block(self, halves: torch.Tensor, error: torch.Tensor, bound: torch.Tensor) -> UserBlock | None:
+        """A block that begins in bfloat16; None where that isn't wanted, or wouldn't leave enough out."""
+        look = self._first_look
+        if look is None or self._n_closer > self._n_first / _MOST_CLOSER:
+            return None
+        wide = as_bound(look.error(halves, error + self._half_error, self._most))
+        if not bool(wide.isfinite().all()):  # a broken vector, which ReLU on bits would hide
+            return None
+        closer = Closer(lambda places, items: self._score_pairs(halves, places, items), bound)
+        return UserBlock(lambda items: self._score_first(look, halves, items), wide, closer)
+
     def _score(self, user_halves: torch.Tensor, items: ItemRows) -> torch.Tensor:
         item_halves = self._halves[items]
         scores = self._scores.take(len(user_halves), len(item_halves))
@@ -122,11 +145,34 @@ class MlpScorer:
                 )
         return scores
 
+    def _score_first(self, look: FirstLook, user_halves: torch.Tensor, items: ItemRows) -> torch.Tensor:
+        item_halves = self._halves[items]
+        scores = self._scores.take(len(user_halves), len(item_halves))
+        for i in range(0, len(item_halves), self._scratch_pairs):
+            part = slice(i, i + self._scratch_pairs)
+            look.logits(user_halves, item_halves[part], scores[:, part])
+        self._n_first += scores.numel()
+        return scores
+
+    def _score_pairs(self, user_halves: torch.Tensor, places: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Float32 logits of scattered pairs `(m,)`."""
+        scores = torch.empty(len(places), device=self.device)
+        self._n_closer += len(places)
+        for start in range(0, len(places), self._scratch_pairs):
+            part = slice(start, start + self._scratch_pairs)
+            hidden = user_halves[places[part]].add_(self._halves[items[part]])
+            scores[part] = self._forward(hidden)[:, 0]
+        return scores
+
     def _logits(self, user_halves: torch.Tensor, item_halves: torch.Tensor) -> torch.Tensor:
         """Logits of users x items, `(users * items, 1)`, in a scratch buffer."""
         n_users, n_items, width = len(user_halves), len(item_halves), item_halves.shape[1]
         x = self._hidden[0].take(n_users * n_items, width)
         torch.add(item_halves, user_halves[:, None, :], out=x.view(n_users, n_items, width))
+        return self._forward(x)
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The layers after the halves, float32 `(m, width)` -> `(m, 1)` in a scratch buffer; `x` is overwritten."""
         for (weight, bias), scratch in zip(self._tail, self._hidden[1:], strict=True):
             x = torch.addmm(bias, x.relu_(), weight.t(), out=scratch.take(len(x), len(bias)))
         return x

@@ -13,6 +13,15 @@ ItemRows: TypeAlias = slice | torch.Tensor
 """Rows of the item tensor: a slice of consecutive rows, or int64 row numbers on the scorer's device."""
 
 
+class Closer(NamedTuple):
+    """A second look at few pairs, dearer than a tile's fast scores and closer to the canonical ones."""
+
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """(places in the block, item rows), both int64 `(m,)` on the scorer's device -> float32 `(m,)`."""
+    bound: torch.Tensor
+    """float32 `(block,)`: as `UserBlock.bound`, of these scores."""
+
+
 class UserBlock(NamedTuple):
     """A block of users, ready to be scored against any items; `score` and `bound` live on the scorer's device."""
 
@@ -20,6 +29,8 @@ class UserBlock(NamedTuple):
     """Items -> fast scores, float32 `(block, n)`. The caller may overwrite them; they last until the next call."""
     bound: torch.Tensor
     """float32 `(block,)`: no fast score of the user is further than this from its canonical score."""
+    closer: Closer | None = None
+    """Where `bound` is wide: what is asked before `exact`, about the pairs that the fast scores leave over."""
 
 
 class Scorer(Protocol):

@@ -100,7 +100,7 @@ def _rank_block(
 ) -> tuple[IntArray, IntArray, np.ndarray, IntArray]:
     block = scorer.block(users)
     mask = seen_mask(seen, users, axis)
-    shortlist = Shortlist(scorer, users, block.bound, axis, k=k, capacity=sizes.pending)
+    shortlist = Shortlist(scorer, users, block, axis, k=k, capacity=sizes.pending)
     for start in range(0, axis.n_positions, sizes.items):
         rows = axis.rows(start, min(start + sizes.items, axis.n_positions))
         scores = block.score(rows)

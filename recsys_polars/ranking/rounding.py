@@ -9,6 +9,7 @@ twice: by one more term in gamma (u is 5e8 times float64's) and by `SLACK`.
 import torch
 
 ROUNDOFF = 2.0**-24
+BFLOAT16_ROUNDOFF = 2.0**-8
 SLACK = 1.0 + 1e-9
 # A product below float32's range may be flushed to zero (2^-126 each); this covers 10^7 of them.
 UNDERFLOW = 1e-30
@@ -30,6 +31,15 @@ def gamma(n_terms: int) -> float:
 def gamma_double(n_terms: int) -> float:
     """The same for a float64 sum and the canonical one of the same terms, together."""
     return 2 * (n_terms + 2) * 2.0**-53
+
+
+def gamma_bfloat16(n_terms: int) -> float:
+    """Largest relative error of a sum of `n_terms` products of bfloat16, which float32 holds exactly.
+
+    It is added up in float32, by instructions that add in pairs and may cut off instead of rounding: 4 u a step.
+    """
+    steps = 4 * (n_terms + 2) * ROUNDOFF
+    return steps / (1 - steps) if steps < 0.5 else float("inf")
 
 
 def rounded(x: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

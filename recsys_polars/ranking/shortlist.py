@@ -6,7 +6,7 @@ import torch
 
 from recsys_polars.ranking.items import ItemAxis
 from recsys_polars.ranking.order import stored_scores, top_of_each
-from recsys_polars.ranking.protocol import IntArray, Scorer
+from recsys_polars.ranking.protocol import Closer, IntArray, Scorer, UserBlock
 from recsys_polars.ranking.rounding import floor_below
 
 _GROUP = 64  # items whose scores are looked at through their maximum
@@ -18,26 +18,26 @@ class Shortlist:
     Each user has a floor: the fast score below which an item can't be among the k best. It follows from the k-th best
     fast score so far, less twice the error bound. To find both cheaply, items are taken in groups: the k-th best group
     maximum is a lower bound of the k-th best score, and only groups whose maximum reaches the floor are opened.
-    When more than `capacity` pairs are pending (thousands of equal scores, say), they are settled: scored exactly, all
-    but the k best of each user dropped, and the floor raised to the k-th. So memory stays bounded, and the result
-    exact.
+    When more than `capacity` pairs are pending (thousands of equal scores, say), they are settled: looked at closer, if
+    the scorer can; what is left is scored exactly, all but the k best of each user dropped, and the floor raised to the
+    k-th. So memory stays bounded, and the result exact.
 
     Args:
         scorer: gives the canonical scores.
         users: the block's user rows.
-        bound: float32 `(block,)`, on the scorer's device: how far a fast score may be from the canonical one.
+        block: how far the users' fast scores may be from the canonical ones, and how to look closer.
         axis: what the columns of the tiles stand for.
         k: length of a list.
         capacity: pairs that may be pending.
     """
 
     def __init__(
-        self, scorer: Scorer, users: IntArray, bound: torch.Tensor, axis: ItemAxis, *, k: int, capacity: int
+        self, scorer: Scorer, users: IntArray, block: UserBlock, axis: ItemAxis, *, k: int, capacity: int
     ) -> None:
         self._scorer, self._users, self._axis, self._k, self._capacity = scorer, users, axis, k, capacity
-        self._bound = bound
-        self._best = bound.new_full((len(users), k), -torch.inf)
-        self._floor = bound.new_full((len(users),), -torch.inf)
+        self._bound, self._closer = block.bound, block.closer
+        self._best = self._bound.new_full((len(users), k), -torch.inf)
+        self._floor = self._bound.new_full((len(users),), -torch.inf)
         self._pending: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self._n_pending = 0
         self._places = self._positions = np.empty(0, dtype=np.int64)
@@ -77,7 +77,11 @@ class Shortlist:
             return
         places, positions, values = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
         alive = values >= self._floor[places]
-        new_places, new_positions = (pairs[alive].cpu().numpy() for pairs in (places, positions))
+        places, positions = places[alive], positions[alive]
+        if self._closer is not None:
+            alive = self._still_alive(self._closer, places, positions)
+            places, positions = places[alive], positions[alive]
+        new_places, new_positions = places.cpu().numpy(), positions.cpu().numpy()
         self._pending, self._n_pending = [], 0
         order = np.argsort(new_places, kind="stable")
         new_places, new_positions = new_places[order], new_positions[order]
@@ -86,6 +90,16 @@ class Shortlist:
         self._positions = np.concatenate([self._positions, new_positions])
         self._scores = np.concatenate([self._scores, new_scores])
         self._drop_all_but_the_best()
+
+    def _still_alive(self, closer: Closer, places: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Which pairs could still be among the k best, by their closer scores alone: `(m,)` of bool."""
+        items = torch.from_numpy(self._axis.items(positions.cpu().numpy())).to(positions.device)
+        values = closer.score(places, items)
+        chosen, ranks = top_of_each(places.cpu().numpy(), positions.cpu().numpy(), values.cpu().numpy(), self._k)
+        last = torch.from_numpy(chosen[ranks == self._k]).to(places.device)
+        reached = torch.full_like(self._floor, -torch.inf)
+        reached[places[last]] = values[last]
+        return values >= floor_below(reached, 2 * closer.bound)[places]
 
     def _drop_all_but_the_best(self) -> None:
         chosen, ranks = top_of_each(self._places, self._positions, self._scores, self._k)

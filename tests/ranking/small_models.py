@@ -60,6 +60,16 @@ def mlp(rng, n_users=6, n_items=50, levels=None):
     return Case(MlpScorer(U, V, network, scratch_pairs=int(rng.choice([1, 7, 4096]))), oracle.mlp_scores(U, V, network))
 
 
+def bfloat16_mlp(rng, n_users=6, n_items=50, levels=None):
+    """As on a CPU with instructions for bfloat16: a first look, a closer one, and the canonical score."""
+    U, V = numbers(rng, n_users, 4, levels=levels), numbers(rng, n_items, 3, levels=levels)
+    if levels is None:
+        V = near_ties(rng, V)
+    network = layers(rng, [7, int(rng.integers(1, 12)), int(rng.integers(1, 6)), 1], levels)
+    scorer = MlpScorer(U, V, network, scratch_pairs=int(rng.choice([1, 7, 4096])), bfloat16=True)
+    return Case(scorer, oracle.mlp_scores(U, V, network))
+
+
 def trees(rng, n_users=7, n_items=60, levels=None):
     depths = rng.integers(0, 5, size=6)
     masks = np.array([rng.integers(0, 1 << d) for d in depths])
@@ -119,6 +129,13 @@ def crowded_mlp(rng):
     return Case(MlpScorer(U, V, network), oracle.mlp_scores(U, V, network))
 
 
+def crowded_bfloat16_mlp(rng):
+    """Many more items than bfloat16 can tell apart, some of them no more than float32 can."""
+    near = [crowd(rng, 10, 150), numbers(rng, 10) * (1 + numbers(rng, 150, 10) * 2.0**-10)]
+    U, V, network = numbers(rng, 3, 10), np.concatenate(near).astype(np.float32), layers(rng, [20, 32, 8, 1])
+    return Case(MlpScorer(U, V, network, bfloat16=True), oracle.mlp_scores(U, V, network))
+
+
 def crowded_trees(rng):
     """Items with the same leaf values in another order of trees: equal sums but for the last bits."""
     values = [(np.array([0.0, 1.0, 3.0]) / 7 + 1e-9 * rng.normal(size=3)) for _ in range(20)]
@@ -128,10 +145,22 @@ def crowded_trees(rng):
     return Case(TreeScorer(np.zeros((2, 20), np.uint16), item_bits, values, n_users=2), scores)
 
 
-CROWDED = {make.__name__: make for make in (crowded_dot, crowded_two_tower, crowded_mlp, crowded_trees)}
+CROWDED = {
+    make.__name__: make for make in (crowded_dot, crowded_two_tower, crowded_mlp, crowded_bfloat16_mlp, crowded_trees)
+}
 KINDS = {
     make.__name__: make
-    for make in (dot, two_tower, mlp, trees, trees_of_few_kinds, popularity, user_free_mlp, user_free_trees)
+    for make in (
+        dot,
+        two_tower,
+        mlp,
+        bfloat16_mlp,
+        trees,
+        trees_of_few_kinds,
+        popularity,
+        user_free_mlp,
+        user_free_trees,
+    )
 }
 
 
