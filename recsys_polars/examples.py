@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_polars.knowledge import NOBODY, Knowledge, Rows
+from recsys_polars.knowledge import NOBODY, SEEN_ONLY, Knowledge, Rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def observed_examples(known: Knowledge, *, warm_only: bool = False) -> Examples:
     """
     nobody = np.full(len(known.user_rows), NOBODY)
     examples = Examples(known.user_rows, nobody, known.item_rows, known.times, known.labels)
-    return examples.take(np.flatnonzero(known.n_positives[known.user_rows] > 0)) if warm_only else examples
+    kept = known.labels != SEEN_ONLY
+    return examples.take(np.flatnonzero(kept & (known.n_positives[known.user_rows] > 0) if warm_only else kept))
 
 
 def sampled_examples(known: Knowledge, *, n_negatives: int, seed: int) -> Examples:

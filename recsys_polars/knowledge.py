@@ -18,6 +18,8 @@ from recsys_polars.tables import ItemFeatures, Vectors, features_table
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 NOBODY = -1
 """In place of a row number: none."""
+SEEN_ONLY = -1
+"""In place of a label: the user had the item, but the pair was filtered out and is not learnt from."""
 
 META_FEATURES = (
     "title_len",
@@ -39,7 +41,7 @@ class Knowledge:
         item_table: `ItemFeatures` and item features by item row, without vectors.
         item_vectors: shape (n_items, d), the vector blocks side by side.
         blocks: the columns of each block in `item_vectors`.
-        user_rows, item_rows, labels: the history pairs, sorted by user row, then item row.
+        user_rows, item_rows, labels: the history pairs, sorted by user row, then item row; labels 1, 0 or SEEN_ONLY.
         times: the place of each pair's event_time among all different times of the history.
         offsets: shape (n_users + 1,): the pairs of user u are at offsets[u] to offsets[u + 1].
         means: shape (n_means, d), memory-mapped: mean item vectors of users with a positive.
@@ -143,7 +145,7 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
     features = store.scan(table).select(pl.all().exclude(pl.Array)).collect()
     tensors = store.tensors(table)
     item_ids = features["item_id"]
-    users = pl.concat([store.scan("labelled").select("user_id"), store.scan("repeats").select("user_id")])
+    users = pl.concat([store.scan(table).select("user_id") for table in ("labelled", "repeats", "filtered")])
     user_ids = users.unique().collect()["user_id"].sort()
     blocks, start = {}, 0
     missing = [name for name in store.manifest["blocks"] if name not in tensors]

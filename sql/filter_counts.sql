@@ -1,5 +1,5 @@
 -- The pairs of users with at least min_user pairs and items with at least min_item, counted on the input rows.
--- in   pairs(user_id, item_id, ...), params(min_user, min_item)
+-- in   pairs(user_id, item_id, rating, event_time, label, part), params(min_user, min_item)
 -- out  the same columns, fewer rows
 -- note run it until no row goes and what stays is the k-core
 WITH counted AS (

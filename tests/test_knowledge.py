@@ -174,6 +174,7 @@ def small_store(tmp_path: Path):
     with build_store(tmp_path / "store") as writer:
         writer.write("labelled", labelled, Labelled)
         writer.write("repeats", repeats, Repeats)
+        writer.write("filtered", labelled.clear(), Labelled)
         columns, tensors = [], {}
         for before, parts in (("valid", ["train"]), ("test", ["train", "valid"])):
             history = labelled.filter(pl.col("part").is_in(parts)).lazy()

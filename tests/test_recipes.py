@@ -394,7 +394,7 @@ class TestEvaluate:
         for name in ("p", "q"):
             ranked(shop, tmp_path / f"{name}.parquet", kind="popularity")
         found = evaluate([tmp_path / "p.parquet", tmp_path / "q.parquet", tmp_path / "q.parquet"], shop.store.path)
-        assert list(found.runs) == ["popularity", "q", "q (2)"]
+        assert list(found.runs) == ["p", "q", "q (2)"]
         assert set(found.figures["name"]) == set(found.runs)
         assert set(found.differences["name"]) == set(list(found.runs)[1:])
 

@@ -35,14 +35,20 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     type=click.Choice(SPLITS),
     help="Where test begins. Default: global-time; user-time for the embedded set.",
 )
-@click.option("--test-fraction", type=Finite(0, 1, max_open=True), default=0.1, show_default=True)
+@click.option(
+    "--test-fraction",
+    type=Finite(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Of all rows, or of each user's; not for last-n.",
+)
 @click.option("--test-n", type=click.IntRange(1), default=1, show_default=True, help="For last-n: pairs of each user.")
 @click.option(
     "--valid-fraction",
     type=Finite(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Of what lies before the test cut.",
+    help="Of what lies before the test cut; for last-n, 0 for no valid part.",
 )
 @click.option("--min-user-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
 @click.option("--min-item-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")

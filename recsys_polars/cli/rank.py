@@ -40,7 +40,8 @@ def summary(figures: dict[str, Any], out: Path) -> str:
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
     unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]
     unknown = [text for text in unknown if not text.endswith(" 0")]
+    notes = ", ".join([cold, *unknown])
     return (
-        f"{out}: {figures['model']}, top {figures['k']} of {figures['items']:,} items for {figures['users']:,} users "
-        f"({', '.join([cold, *unknown])}) in {figures['rank_seconds']:.1f} s"
+        f"{out}: {figures['model']}, top {min(figures['k'], figures['items'])} of {figures['items']:,} items "
+        f"for {figures['users']:,} users ({notes}) in {figures['rank_seconds']:.1f} s"
     )

@@ -4,7 +4,7 @@ import errno
 import math
 import re
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from recsys_polars.errors import RecsysError
 
@@ -63,6 +63,9 @@ def _told(error: Exception) -> tuple[int, str]:
 class Finite(click.FloatRange):
     """A number in a range, and a number indeed."""
 
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
         number = float(super().convert(value, param, ctx))
@@ -111,7 +114,7 @@ def memory_option(what: str) -> Decorator:
 
 
 class Bars:
-    """Progress bars on stderr for steps of over two seconds; nothing where stderr is no terminal."""
+    """A bar on stderr for each step, once a command takes over two seconds; nothing where stderr is no terminal."""
 
     _PATIENCE = 2.0
 
@@ -120,35 +123,33 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
+        self._timer = threading.Timer(self._PATIENCE, self._bars.start)
         self._task: TaskID | None = None
-        self._step, self._began = "", 0.0
+        self._step = ""
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self._timer.daemon = True
+        self._timer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._timer.cancel()
         self._bars.stop()
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        """See `recipes.Progress`."""
-        now = time.monotonic()
-        if step != self._step:
-            self._step, self._began = step, now
+        """See `recipes.Progress`. What has one part only pulses."""
+        if self._task is None or step != self._step:
             if self._task is not None:
                 self._bars.remove_task(self._task)
-            self._task = None
-        if self._task is None and now - self._began > self._PATIENCE:
-            self._task = self._bars.add_task(step, total=total)
-        if self._task is not None:
-            self._bars.update(self._task, completed=done, total=total)
+            self._step, self._task = step, self._bars.add_task(step)
+        self._bars.update(self._task, completed=done, total=total if total > 1 else None)
 
 
 def say(summary: str) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from recsys_polars.errors import ArtefactError
 
 Side: TypeAlias = Literal["user", "item", "pair"]
-_WAY_OUT = "rank this model by two stages, or train it"
+_WAY_OUT = "train it"
 
 
 class SplitTrees(NamedTuple):

@@ -89,7 +89,9 @@ class MatchingMlp:
     def save(self, folder: Path) -> None:
         """See `Model.save`."""
         save_file(self.network.state_dict(), folder / "weights.safetensors")
-        (folder / "inputs.json").write_text(json.dumps(asdict(self.inputs)), encoding="utf-8")
+        (folder / "inputs.json").write_text(
+            json.dumps({**asdict(self.inputs), "rounds": self.rounds}), encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -98,7 +100,7 @@ class MatchingMlp:
         weights = load_file(folder / "weights.safetensors")
         network = matching_network(weights["0.weight"].shape[1])
         network.load_state_dict(weights)
-        return cls(network, MlpInputs(tuple(raw["blocks"]), raw["with_counts"]), rounds=0, facts={})
+        return cls(network, MlpInputs(tuple(raw["blocks"]), raw["with_counts"]), rounds=raw["rounds"], facts={})
 
 
 def matching_network(n_inputs: int) -> nn.Sequential:

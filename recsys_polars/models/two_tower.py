@@ -79,7 +79,9 @@ class TwoTower:
     def save(self, folder: Path) -> None:
         """See `Model.save`."""
         save_file(self.towers.state_dict(), folder / "weights.safetensors")
-        (folder / "inputs.json").write_text(json.dumps({"blocks": self.blocks}), encoding="utf-8")
+        (folder / "inputs.json").write_text(
+            json.dumps({"blocks": self.blocks, "rounds": self.rounds}), encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -88,7 +90,7 @@ class TwoTower:
         weights = load_file(folder / "weights.safetensors")
         towers = two_towers(weights["item.0.weight"].shape[1] - 1)
         towers.load_state_dict(weights)
-        return cls(towers, tuple(inputs["blocks"]), rounds=0, facts={})
+        return cls(towers, tuple(inputs["blocks"]), rounds=inputs["rounds"], facts={})
 
 
 def two_towers(n_columns: int) -> nn.ModuleDict:

@@ -1,18 +1,15 @@
 """The order of the steps, one recipe a file: files in, files out. Nothing else knows it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 
-from recsys_polars.knowledge import Knowledge, known_before
+from recsys_polars.knowledge import SEEN_ONLY, Knowledge, known_before
 from recsys_polars.splitting import history
 from recsys_polars.store import Store
 
 Progress = Callable[[str, int, int], None]
 """Told of a long step, what is done of it, and the whole."""
-
-DEFAULT_STORE = Path("data/store")
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -26,4 +23,8 @@ def history_before(store: Store, cut: str) -> pl.LazyFrame:
 
 def knowledge_before(store: Store, cut: str) -> Knowledge:
     """Return what a model may know before a cut."""
-    return known_before(store, history_before(store, cut), before=cut)
+    seen_only = store.scan("filtered").select(
+        "user_id", "item_id", "event_time", label=pl.lit(SEEN_ONLY, dtype=pl.Int8)
+    )
+    learnt = history_before(store, cut).select("user_id", "item_id", "event_time", "label")
+    return known_before(store, pl.concat([learnt, seen_only]), before=cut)

@@ -86,26 +86,54 @@ def _store_labelled(interactions: pl.LazyFrame, build: Build) -> tuple[pl.DataFr
     for part in PARTS:
         n_in, n_out = rows_in.get(part, 0), labelled.filter(pl.col("part") == part).height
         build.ledger.enter(f"pairs of {part}", rows_in=n_in, rows_out=n_out, merged=n_in - n_out)
-    labelled = _filter(labelled, build)
     _check_history(labelled, settings)
+    labelled, repeats, filtered = _filter(labelled, repeats, build)
     build.writer.write("labelled", labelled, Labelled)
     build.writer.write("repeats", repeats, Repeats)
+    build.writer.write("filtered", filtered, Labelled)
     return labelled, repeats
 
 
-def _filter(labelled: pl.DataFrame, build: Build) -> pl.DataFrame:
-    """Drop rare users and items from the train part: what came later decides nothing, and truth stays truth."""
-    settings = build.settings
+def _filter(
+    labelled: pl.DataFrame, repeats: pl.DataFrame, build: Build
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Take rare users and items out of the train part: what came later decides nothing, and truth stays truth.
+
+    Returns:
+        `labelled` and `repeats` without the pairs that go, and those: seen by their users, but not learnt from.
+    """
+    settings, in_train = build.settings, pl.col("part") == "train"
     smallest = {"min_user": settings.min_user_interactions, "min_item": settings.min_item_interactions}
-    if max(smallest.values()) <= 1:
-        return labelled
-    train = labelled.filter(pl.col("part") == "train")
+    train = labelled.filter(in_train)
     kept = counting.filter_counts(train, **smallest)
-    dropped = train.join(kept, on=["user_id", "item_id"], how="anti")
+    filtered = train.join(kept, on=["user_id", "item_id"], how="anti", maintain_order="left")
+    if filtered.is_empty():
+        return labelled, repeats, filtered
+    if not kept["label"].sum():
+        raise InputError(
+            "--min-user-interactions, --min-item-interactions: expected some liked pairs to be left, found none "
+            f"in the {kept.height:,} that stay; lower them"
+        )
     rule = "user with fewer than {min_user} pairs, or item with fewer than {min_item}".format(**smallest)
-    build.writer.write_rejects("filtered", dropped.lazy().with_columns(rule=pl.lit(rule)))
-    build.ledger.enter("filter train", rows_in=train.height, rows_out=kept.height, rejected=dropped.height)
-    return labelled.join(dropped, on=["user_id", "item_id"], how="anti", maintain_order="left")
+    build.writer.write_rejects("filtered", filtered.lazy().with_columns(rule=pl.lit(rule)))
+    build.ledger.enter("filter train", rows_in=train.height, rows_out=kept.height, rejected=filtered.height)
+    of_pair = ["user_id", "item_id"]
+    labelled = labelled.join(filtered, on=of_pair, how="anti", maintain_order="left")
+    repeats = repeats.join(filtered, on=of_pair, how="anti", maintain_order="left")
+    return labelled, repeats, filtered
+    if not kept["label"].sum():
+        raise InputError(
+            "--min-user-interactions, --min-item-interactions: expected some liked pairs to be left, found none "
+            f"in the {kept.height:,} that stay; lower them"
+        )
+    rule = "user with fewer than {min_user} pairs, or item with fewer than {min_item}".format(**smallest)
+    build.writer.write_rejects("filtered", filtered.lazy().with_columns(rule=pl.lit(rule)))
+    build.ledger.enter("filter train", rows_in=train.height, rows_out=kept.height, rejected=filtered.height)
+    labelled, repeats = (
+        pairs.join(filtered, on=["user_id", "item_id"], how="anti", maintain_order="left")
+        for pairs in (labelled, repeats)
+    )
+    return labelled, repeats, filtered
 
 
 def _check_history(labelled: pl.DataFrame, settings: BuildSettings) -> None:

@@ -11,7 +11,7 @@ def embedded_files() -> tuple[Path, Path]:
     """Return the interactions and the items of the embedded set.
 
     Raises:
-        InputError: an installed package, which has none.
+        InputError: they are not there; an installed package has none.
     """
     files = FOLDER / "ratings.parquet", FOLDER / "movies.parquet"
     if not all(file.is_file() for file in files):

@@ -66,9 +66,10 @@ def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Literal["
     n_items = store.scan("items").select(pl.len()).collect().item()
     runs: dict[str, dict[str, Any]] = {}
     judged: dict[str, pl.DataFrame] = {}
-    for file in files:
-        predictions, run = _read(file, store)
-        name = _free_name(str(run.get("model", file.stem)), file, runs)
+    read = [(file, *_read(file, store, k=k)) for file in files]
+    kinds = [str(run.get("model", file.stem)) for file, _, run in read]
+    for (file, predictions, run), kind in zip(read, kinds, strict=True):
+        name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
         runs[name] = {**run, "file": str(file), "train_seconds": _train_seconds(run, store)}
         judged[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=warm.height
@@ -99,7 +100,7 @@ def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
     return truth
 
 
-def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, Any]]:
     try:
         metadata = pq.read_metadata(file).metadata or {}
         predictions = pl.read_parquet(file)
@@ -113,6 +114,9 @@ def _read(file: Path, store: Store) -> tuple[pl.DataFrame, dict[str, Any]]:
             f"{file}: expected predictions for generation {store.identity} of {store.path}, "
             f"found {run['store']}; rank again"
         )
+    ranked = run.get("k", k)
+    if isinstance(ranked, int) and ranked < k:
+        raise InputError(f"{file}: expected lists of {k} to judge, found lists of {ranked}; rank with -k {k}")
     return check(Predictions, predictions, name=str(file)), run
 
 
@@ -137,9 +141,9 @@ def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:
-    """The model's name; the file's where two files are of one model, and a number where they have one name."""
+    """`name`, with a number where it is taken."""
     numbered = (f"{file.stem} ({number})" for number in count(2))
-    return next(free for free in chain([name, file.stem], numbered) if free not in taken)
+    return next(free for free in chain([name], numbered) if free not in taken)
 
 
 def _stack(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

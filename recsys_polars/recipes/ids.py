@@ -1,17 +1,20 @@
 """Lists of ids that a user gives: one a line, or a column of a table."""
 
+import re
 from pathlib import Path
 
 import polars as pl
 
 from recsys_polars.errors import InputError
 
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
 
 def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
     """Return the ids of a file, sorted and unique.
 
     Args:
-        path: Parquet or CSV with `column`; any other file has one id a line, blank lines left out.
+        path: Parquet, CSV or TSV with `column`; any other file has one id a line, blank lines left out.
         column: name of the column, and of the result.
         option: what the user calls the file by.
 
@@ -32,12 +35,15 @@ def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
 
 
 def _read(path: Path, column: str) -> pl.Series:
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         return pl.read_parquet(path, columns=[column])[column]
-    if path.suffix == ".csv":
-        return pl.read_csv(path, columns=[column], infer_schema=False)[column]
+    if suffix in _SEPARATORS:
+        return pl.read_csv(path, columns=[column], infer_schema=False, separator=_SEPARATORS[suffix])[column]
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, one id a line ({error})") from error
+    if column in re.split(r"[,;\t|]", lines[0].strip()):
+        raise InputError(f"{path}: expected one id a line, found a table; name it .csv, .tsv or .parquet")
     return pl.Series(column, [line.removesuffix("\r") for line in lines if line.strip()], dtype=pl.String)

@@ -169,8 +169,8 @@ def _part(
     progress: Progress,
 ) -> pa.Table:
     """Rank the users of a part; their predictions in the order of `Predictions`."""
-    n_users, start = len(queue.user_ids), number * USERS_AT_ONCE
-    part = np.arange(start, min(start + USERS_AT_ONCE, n_users))
+    n_users, done = len(queue.user_ids), number * USERS_AT_ONCE
+    part = np.arange(done, min(done + USERS_AT_ONCE, n_users))
     lists = []
     for side, members in ((queue.warm, part[queue.is_warm[part]]), (queue.cold, part[~queue.is_warm[part]])):
         for top in rank_blocks(
@@ -184,7 +184,8 @@ def _part(
             # The members of a side in this part have consecutive places.
             user = members[top.users - queue.places[members[0]]]
             lists.append(pl.DataFrame({"user": user, "item": top.items, "rank": top.ranks, "score": top.scores}))
-            progress("rank users", start + top.stop, n_users)
+            done += top.stop - top.start
+            progress("rank users", done, n_users)
     ranked = pl.concat(lists).sort("user", "rank")
     named = ranked.select(
         user_id=queue.user_ids.gather(ranked["user"]),

@@ -67,6 +67,11 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
     if not (folder / "CURRENT").is_file():
         raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
     generation, manifest = current_generation(folder)
+    missing = [key for key in ("kind", "store", "settings", "seconds") if key not in manifest]
+    if missing or not isinstance(manifest["settings"], dict) or "recipe" not in manifest["settings"]:
+        raise ArtefactError(
+            f"{folder}: expected a model's manifest, found none of {', '.join(missing) or 'its settings'}"
+        )
     if manifest.get("kind") != kind:
         raise ArtefactError(f"{folder}: expected a {kind} model, found {manifest.get('kind')!r}; train it again")
     if manifest["store"] != store.identity:

@@ -477,8 +477,9 @@ def test_an_absurd_k_ranks_the_whole_catalogue(
     accept("rank", "--model", kind, "--store", world.store, "-k", str(2**31 - 1), "--out", tmp_path / "p.parquet")
 
 
-def test_an_absurd_k_judges_the_whole_lists(accept: Callable[..., str], world: Any) -> None:
-    accept("evaluate", world.predictions, "--store", world.store, "-k", str(2**31 - 1))
+def test_lists_shorter_than_what_is_judged_are_refused(refuse: Callable[..., str], world: Any) -> None:
+    message = refuse("evaluate", world.predictions, "--store", world.store, "-k", str(2**31 - 1))
+    assert "found lists of 10; rank with -k 2147483647" in message
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
     },
     "evaluate": {"--store": Path("data/store"), "-k": 10, "--users": "test", "--json": None},
 }
-"""The options of DESIGN.md's contract that have a default."""
+"""The options of the contract that have a default."""
 
 
 def options_of(name: str) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_users_and_candidates_may_be_files_with_repeats_and_strangers(
     result = run("rank", "--model", "mlp", "--store", world.store, "--out", out, *words)
     assert result.exit_code == 0
     assert (
-        "top 10 of 2 items for 3 users (1 of them cold, served by popularity, users unknown to the store: 1)"
+        "top 2 of 2 items for 3 users (1 of them cold, served by popularity, users unknown to the store: 1)"
         in result.stderr
     )
     predictions = pl.read_parquet(out)

@@ -1,4 +1,4 @@
-"""The cut by time, from the definitions alone (DESIGN.md, "Time, history, truth"): plain pandas, slow on purpose."""
+"""The cut by time, from the definitions alone: plain pandas, slow on purpose."""
 
 import math
 from collections.abc import Callable
