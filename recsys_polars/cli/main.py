@@ -7,9 +7,9 @@ from typing import cast
 
 import click
 
-# Threads that spin at a barrier starve each other where the machine has other work: a training that took 4 s beside
-# one busy process took 51 s. Read by OpenMP when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Threads that spin long at a barrier starve each other where the machine has other work; threads that sleep at once wake
+# late on a quiet one. Figures: docs/experiments.md. Read by OpenMP when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 COMMANDS = {
     "demo": "recsys_polars.cli.demo",
