@@ -7,8 +7,8 @@ from typing import cast
 
 import click
 
-# Threads that spin long at a barrier starve each other where the machine has other work; threads that sleep at once wake
-# late on a quiet one. Figures: docs/experiments.md. Read by OpenMP when torch is imported.
+# Threads that spin long at a barrier starve each other where the machine has other work; threads that sleep at once
+# wake late on a quiet one. Figures: docs/experiments.md. Read by OpenMP when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 COMMANDS = {
