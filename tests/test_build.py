@@ -35,6 +35,14 @@ def test_filtered_pairs_are_seen_but_not_learnt_from(log, tmp_path) -> None:
         assert known.item_counts[items].tolist() == [0]
 
 
+def test_a_repeat_after_the_test_cut_stays_on_record_when_its_pair_is_filtered(log, tmp_path) -> None:
+    with log.open("a") as file:
+        file.write("e,i9,5,1400000001\n")
+    store = build_features(BuildSettings(interactions=str(log), min_user_interactions=2), tmp_path / "store")
+    repeats = store.scan("repeats").filter(pl.col("user_id") == "e").collect()
+    assert repeats.select("item_id", "part").rows() == [("i9", "test")]
+
+
 def test_filtered_pairs_stand_in_the_ledger_and_in_the_rejects(log, tmp_path) -> None:
     store = build_features(BuildSettings(interactions=str(log), min_item_interactions=2), tmp_path / "store")
     (step,) = [step for step in store.manifest["steps"] if step["name"] == "filter train"]

@@ -117,22 +117,11 @@ def _filter(
     rule = "user with fewer than {min_user} pairs, or item with fewer than {min_item}".format(**smallest)
     build.writer.write_rejects("filtered", filtered.lazy().with_columns(rule=pl.lit(rule)))
     build.ledger.enter("filter train", rows_in=train.height, rows_out=kept.height, rejected=filtered.height)
-    of_pair = ["user_id", "item_id"]
+    of_pair, is_test = ["user_id", "item_id"], pl.col("part") == "test"
     labelled = labelled.join(filtered, on=of_pair, how="anti", maintain_order="left")
-    repeats = repeats.join(filtered, on=of_pair, how="anti", maintain_order="left")
-    return labelled, repeats, filtered
-    if not kept["label"].sum():
-        raise InputError(
-            "--min-user-interactions, --min-item-interactions: expected some liked pairs to be left, found none "
-            f"in the {kept.height:,} that stay; lower them"
-        )
-    rule = "user with fewer than {min_user} pairs, or item with fewer than {min_item}".format(**smallest)
-    build.writer.write_rejects("filtered", filtered.lazy().with_columns(rule=pl.lit(rule)))
-    build.ledger.enter("filter train", rows_in=train.height, rows_out=kept.height, rejected=filtered.height)
-    labelled, repeats = (
-        pairs.join(filtered, on=["user_id", "item_id"], how="anti", maintain_order="left")
-        for pairs in (labelled, repeats)
-    )
+    # A later row between the cuts would bring the pair back into the history; one after the test cut stays on record.
+    learnt = repeats.filter(~is_test).join(filtered, on=of_pair, how="anti")
+    repeats = pl.concat([learnt, repeats.filter(is_test)]).sort("user_id", "item_id", "part")
     return labelled, repeats, filtered
 
 
