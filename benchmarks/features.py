@@ -31,7 +31,7 @@ def user_means(data: Synthetic) -> Iterator[Result]:
                 pl.scan_parquet(history), data.item_ids, data.vectors, before="test", memory_bytes=1 << 28
             )
             counts.with_columns(pl.Series("mean", means, dtype=pl.Array(pl.Float32, means.shape[1]))).write_parquet(
-                means_file, row_group_size=50_000
+                means_file, row_group_size=50_000, compression="lz4"
             )
             return means
 

@@ -1,6 +1,7 @@
 """CatBoost: boosted oblivious trees on item features and, by default, on the user's mean vector and count."""
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -135,11 +136,13 @@ class _UserBits:
 
     def __init__(self, trees: CatBoostClassifier, features: PairFeatures, parts: SplitTrees, users: Rows) -> None:
         self.trees, self.features, self.parts, self.users = trees, features, parts, users
+        self._lock = threading.Lock()  # nothing says that CatBoost may be asked by two threads at once
 
     def __call__(self, places: IntArray) -> IntArray:
         # Any item will do: only the bits of user splits are kept.
-        pool = self.features.pool(self.users[places], np.zeros(len(places), dtype=np.int64))
-        return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)
+        with self._lock:
+            pool = self.features.pool(self.users[places], np.zeros(len(places), dtype=np.int64))
+            return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)
 
 
 def _trained(pool: Pool, **parameters: Any) -> CatBoostClassifier:

@@ -6,6 +6,7 @@ used: its last bits depend on its shape. Nor is a fused multiply-add: torch laun
 kernels.
 """
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -69,7 +70,7 @@ def in_chunks(
 
 
 class RowCache:
-    """Rows of a table that are computed when first asked for, and kept while they fit."""
+    """Rows of a table that are computed when first asked for, and kept while they fit. Threads share it."""
 
     def __init__(
         self, compute: Callable[[IntArray], torch.Tensor], *, n_rows: int, row_bytes: int, cache_bytes: int
@@ -79,9 +80,14 @@ class RowCache:
         self._slot = np.full(n_rows, -1, dtype=np.int64)
         self._used = 0
         self._kept: torch.Tensor | None = None
+        self._lock = threading.Lock()
 
     def rows(self, rows: IntArray) -> torch.Tensor:
         """`compute(rows)`, for distinct `rows`, reusing what is kept."""
+        with self._lock:
+            return self._rows(rows)
+
+    def _rows(self, rows: IntArray) -> torch.Tensor:
         missing = rows[self._slot[rows] < 0]
         if self._used + len(missing) > self._capacity:
             self._slot[:] = -1

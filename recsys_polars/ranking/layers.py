@@ -1,5 +1,6 @@
 """Small stacks of linear layers with ReLU between them: in float32 with a bound, and canonically."""
 
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -82,13 +83,15 @@ def forward_in_order(layers: Sequence[Layer], x: torch.Tensor) -> torch.Tensor:
 
 
 class Scratch:
-    """One buffer that grows on demand: fresh buffers of a tile's size cost a page fault per 4 kB."""
+    """A thread's buffer that grows on demand: fresh buffers of a tile's size cost a page fault per 4 kB."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self._buffer = torch.empty(0, device=device, dtype=dtype)
+        self._device, self._dtype = device, dtype
+        self._of_thread = threading.local()
 
     def take(self, rows: int, columns: int) -> torch.Tensor:
         """An uninitialised `(rows, columns)` tensor that overwrites the one taken before."""
-        if self._buffer.numel() < rows * columns:
-            self._buffer = self._buffer.new_empty(rows * columns)
-        return self._buffer[: rows * columns].view(rows, columns)
+        buffer: torch.Tensor | None = getattr(self._of_thread, "buffer", None)
+        if buffer is None or buffer.numel() < rows * columns:
+            buffer = self._of_thread.buffer = torch.empty(rows * columns, device=self._device, dtype=self._dtype)
+        return buffer[: rows * columns].view(rows, columns)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from recsys_polars.errors import ArtefactError
-from recsys_polars.ranking.bfloat16 import FirstLook, pays, possible
+from recsys_polars.ranking.bfloat16 import MlpLook, Patience, pays
 from recsys_polars.ranking.canonical import RowCache, in_chunks
 from recsys_polars.ranking.layers import (
     Layer,
@@ -20,7 +20,7 @@ from recsys_polars.ranking.protocol import Closer, FloatArray, IntArray, ItemRow
 from recsys_polars.ranking.rounding import ROUNDOFF, SLACK, as_bound, gamma, linear_error
 
 _ROWS_AT_ONCE = 8192
-_MOST_CLOSER = 8  # where more than one pair in so many needs a closer look, the first look is given up
+_CLOSER_COST = 8  # of a pair in float32, in first looks
 
 
 class MlpScorer:
@@ -48,6 +48,7 @@ class MlpScorer:
     """
 
     block_users = 256
+    threads_share_blocks = False
 
     def __init__(
         self,
@@ -76,10 +77,13 @@ class MlpScorer:
         self._scratch_pairs = scratch_pairs or (4096 if self.device.type == "cpu" else 1 << 18)
         self._hidden = [Scratch(self.device) for _ in (first, *self._tail)]
         self._scores = Scratch(self.device)
-        wanted = pays(self._tail, self.device) if bfloat16 is None else bfloat16 and possible(self._tail)
-        self._first_look = FirstLook(self._tail, self.device) if wanted else None
-        self._n_first = self._n_closer = 0
         self._embed_items(width)
+        wanted = (
+            pays(min(first.weight.shape[0], len(self._tail[0].bias)), self.device) if bfloat16 is None else bfloat16
+        )
+        wanted = wanted and len(self._tail) == 2 and self.n_items > 0
+        self._look = MlpLook(self._tail, self._halves) if wanted else None
+        self._patience = Patience(most=_CLOSER_COST)
         self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
 
     def block(self, users: IntArray) -> UserBlock:
@@ -96,15 +100,12 @@ class MlpScorer:
         self._halves = torch.empty(self.n_items, width, device=self.device)
         self._largest_half = torch.full((width,), -torch.inf, dtype=torch.float64, device=self.device)
         self._half_error = torch.zeros(width, dtype=torch.float64, device=self.device)
-        self._most = torch.zeros(2, dtype=torch.float64, device=self.device)
         for start in range(0, self.n_items, _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             halves, error = forward_with_error([self._item_layer], to_float32(self._V[part], self.device))
             self._halves[part] = halves
             self._largest_half = torch.maximum(self._largest_half, halves.double().amax(0))
             self._half_error = torch.maximum(self._half_error, error.amax(0))
-            if self._first_look is not None:
-                self._most = torch.maximum(self._most, self._first_look.most(halves))
 
     def _error(self, halves: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Bound on the logit's error over all items, float64 `(block,)`.
@@ -122,14 +123,15 @@ class MlpScorer:
 
     def _first_block(self, halves: torch.Tensor, error: torch.Tensor, bound: torch.Tensor) -> UserBlock | None:
         """A block that begins in bfloat16; None where that isn't wanted, or wouldn't leave enough out."""
-        look = self._first_look
-        if look is None or self._n_closer > self._n_first / _MOST_CLOSER:
+        look = self._look
+        if look is None or self._patience.lost:
             return None
-        wide = as_bound(look.error(halves, error + self._half_error, self._most))
-        if not bool(wide.isfinite().all()):  # a broken vector, which ReLU on bits would hide
+        users, wide = look.users(halves, error + self._half_error)
+        first = as_bound(wide)
+        if not bool(first.isfinite().all()):  # a broken vector, which a maximum of bits would hide
             return None
         closer = Closer(lambda places, items: self._score_pairs(halves, places, items), bound)
-        return UserBlock(lambda items: self._score_first(look, halves, items), wide, closer)
+        return UserBlock(lambda items: self._score_first(look, users, items), first, closer)
 
     def _score(self, user_halves: torch.Tensor, items: ItemRows) -> torch.Tensor:
         item_halves = self._halves[items]
@@ -145,19 +147,20 @@ class MlpScorer:
                 )
         return scores
 
-    def _score_first(self, look: FirstLook, user_halves: torch.Tensor, items: ItemRows) -> torch.Tensor:
-        item_halves = self._halves[items]
-        scores = self._scores.take(len(user_halves), len(item_halves))
-        for i in range(0, len(item_halves), self._scratch_pairs):
-            part = slice(i, i + self._scratch_pairs)
-            look.logits(user_halves, item_halves[part], scores[:, part])
-        self._n_first += scores.numel()
+    def _score_first(self, look: MlpLook, users: torch.Tensor, items: ItemRows) -> torch.Tensor:
+        rows = range(*items.indices(self.n_items)) if isinstance(items, slice) else items
+        scores = self._scores.take(len(users), len(rows))
+        for start in range(0, len(rows), self._scratch_pairs):
+            part = rows[start : start + self._scratch_pairs]
+            chosen = slice(part.start, part.stop) if isinstance(part, range) else part
+            look.logits(users, chosen, scores[:, start : start + self._scratch_pairs])
+        self._patience.n_first += scores.numel()
         return scores
 
     def _score_pairs(self, user_halves: torch.Tensor, places: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Float32 logits of scattered pairs `(m,)`."""
         scores = torch.empty(len(places), device=self.device)
-        self._n_closer += len(places)
+        self._patience.n_closer += len(places)
         for start in range(0, len(places), self._scratch_pairs):
             part = slice(start, start + self._scratch_pairs)
             hidden = user_halves[places[part]].add_(self._halves[items[part]])

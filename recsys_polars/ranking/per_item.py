@@ -20,6 +20,7 @@ class PerItemScorer:
     user_invariant = True
     user_bytes = 8
     block_users = 4096
+    threads_share_blocks = True
     device = torch.device("cpu")
 
     def __init__(self, item_scores: FloatArray, *, n_users: int, name: str = "popularity") -> None:

@@ -26,9 +26,15 @@ class UserBlock(NamedTuple):
     """A block of users, ready to be scored against any items; `score` and `bound` live on the scorer's device."""
 
     score: Callable[[ItemRows], torch.Tensor]
-    """Items -> fast scores, float32 `(block, n)`. The caller may overwrite them; they last until the next call."""
+    """Items -> fast scores `(block, n)`, float32 or bfloat16, user by user or item by item in memory.
+
+    The caller may overwrite them; they last until the thread's next call.
+    """
     bound: torch.Tensor
-    """float32 `(block,)`: no fast score of the user is further than this from its canonical score."""
+    """float32 `(block,)`: no fast score of the user is further than this from its canonical score.
+
+    Where it is finite, so are the scores.
+    """
     closer: Closer | None = None
     """Where `bound` is wide: what is asked before `exact`, about the pairs that the fast scores leave over."""
 
@@ -38,7 +44,7 @@ class Scorer(Protocol):
 
     Rows are dense numbers: positions in the sorted unique ids, so that ascending row = ascending id.
     The canonical score of a pair is `exact`; `block` is the fast way to something close to it, with a proven bound.
-    A scorer owns scratch buffers: one ranking at a time.
+    Threads may score blocks side by side: scratch buffers are a thread's own.
     """
 
     name: str
@@ -51,6 +57,8 @@ class Scorer(Protocol):
     """Memory that one user of a block takes, apart from its scores."""
     block_users: int
     """The block size that is fastest where memory allows it."""
+    threads_share_blocks: bool
+    """Whether a CPU's threads are fastest on one block together, or each on a block of its own."""
 
     def block(self, users: IntArray) -> UserBlock:
         """Do the users' share of the work, once a block. `users`: user rows `(block,)`, repeats allowed."""

@@ -11,6 +11,7 @@ from recsys_polars.ranking.items import ItemAxis, seen_mask, seen_pairs
 from recsys_polars.ranking.order import broken_score, stored_scores, top_of_each
 from recsys_polars.ranking.protocol import IntArray, Scorer, SparseRows, TopK
 from recsys_polars.ranking.shortlist import Shortlist
+from recsys_polars.ranking.threads import mapped
 
 _SMALLEST_TILE = 256
 _TILE_SCORES = {"cpu": 1 << 21}  # what a CPU's cache likes; elsewhere memory alone decides
@@ -27,6 +28,8 @@ class BlockSizes(NamedTuple):
     """Items in a tile."""
     pending: int
     """Pairs that a shortlist may hold before it is settled."""
+    threads: int = 1
+    """Blocks that are ranked side by side; a single one is shared by all threads of torch."""
 
 
 def rank_blocks(
@@ -65,34 +68,40 @@ def rank_blocks(
     _check(scorer, users, k, seen, candidates)
     axis = ItemAxis(scorer.n_items, candidates, scorer.device)
     k = max(1, min(k, axis.n_positions))
-    sizes = sizes or block_sizes(scorer, n_items=axis.n_positions, k=k, memory_bytes=memory_bytes)
+    sizes = sizes or block_sizes(scorer, n_users=len(users), n_items=axis.n_positions, k=k, memory_bytes=memory_bytes)
     if scorer.user_invariant:
         return _rank_once(scorer, users, axis, k, seen, sizes)
     return _rank_each(scorer, users, axis, k, seen, sizes)
 
 
-def block_sizes(scorer: Scorer, *, n_items: int, k: int, memory_bytes: int) -> BlockSizes:
-    """Sizes that fit: half of the memory for a tile of scores and the users' side, half for the shortlist."""
-    half = memory_bytes // 2
+def block_sizes(scorer: Scorer, *, n_users: int, n_items: int, k: int, memory_bytes: int) -> BlockSizes:
+    """Sizes that fit: half of a thread's memory for a tile of scores and the users' side, half for the shortlist."""
+    one_by_one = scorer.threads_share_blocks or scorer.device.type != "cpu"
+    n_threads = 1 if one_by_one else min(torch.get_num_threads(), max(1, n_users))
+    half = memory_bytes // n_threads // 2
     pending = max(1024, half // _PENDING_BYTES)
     per_user = scorer.user_bytes + 8 * k
     smallest_tile = min(max(1, n_items), _SMALLEST_TILE)
     by_memory = min(half // (per_user + smallest_tile * _SCORE_BYTES), pending // (2 * k))
-    n_users = int(np.clip(by_memory, 1, scorer.block_users))
-    by_memory = (half // n_users - per_user) // _SCORE_BYTES
-    by_cache = _TILE_SCORES.get(scorer.device.type, 1 << 27) // n_users
-    return BlockSizes(n_users, int(np.clip(min(by_memory, by_cache), smallest_tile, max(1, n_items))), pending)
+    block = int(np.clip(min(by_memory, -(-n_users // n_threads)), 1, scorer.block_users))
+    by_memory = (half // block - per_user) // _SCORE_BYTES
+    by_cache = _TILE_SCORES.get(scorer.device.type, 1 << 27) // block
+    tile = int(np.clip(min(by_memory, by_cache), smallest_tile, max(1, n_items)))
+    return BlockSizes(block, tile, pending, n_threads)
 
 
 def _rank_each(
     scorer: Scorer, users: IntArray, axis: ItemAxis, k: int, seen: SparseRows | None, sizes: BlockSizes
 ) -> Iterator[TopK]:
     """Lists of a scorer that tells users apart."""
-    for start in range(0, len(users), sizes.users):
+
+    def ranked(start: int) -> TopK:
         block = users[start : start + sizes.users]
         with torch.no_grad():
             places, positions, scores, ranks = _rank_block(scorer, block, axis, k, seen, sizes)
-        yield TopK(start, start + len(block), block[places], axis.items(positions), scores, ranks.astype(np.uint32))
+        return TopK(start, start + len(block), block[places], axis.items(positions), scores, ranks.astype(np.uint32))
+
+    yield from mapped(ranked, range(0, len(users), sizes.users), n_threads=sizes.threads)
 
 
 def _rank_block(
@@ -100,11 +109,13 @@ def _rank_block(
 ) -> tuple[IntArray, IntArray, np.ndarray, IntArray]:
     block = scorer.block(users)
     mask = seen_mask(seen, users, axis)
+    is_finite = bool(block.bound.isfinite().all())
     shortlist = Shortlist(scorer, users, block, axis, k=k, capacity=sizes.pending)
     for start in range(0, axis.n_positions, sizes.items):
         rows = axis.rows(start, min(start + sizes.items, axis.n_positions))
         scores = block.score(rows)
-        _check_finite(scorer, users, axis, scores, start)
+        if not is_finite:
+            _check_finite(scorer, users, axis, scores, start)
         mask.hide(scores, start)
         shortlist.offer(scores, start)
     return shortlist.top()
@@ -151,8 +162,7 @@ def _first_unseen(rank_of: IntArray, seen_positions: IntArray, n_items: int, k: 
 
 
 def _check_finite(scorer: Scorer, users: IntArray, axis: ItemAxis, scores: torch.Tensor, start: int) -> None:
-    # One sum a user finds a broken score at the price of a single pass; only then is it looked for.
-    if bool(scores.sum(dim=1).isfinite().all()) or bool(scores.isfinite().all()):
+    if bool(scores.isfinite().all()):
         return
     place, column = (~scores.isfinite()).nonzero()[0].tolist()
     item = axis.items(np.array([start + column]))[0]

@@ -13,6 +13,7 @@ BFLOAT16_ROUNDOFF = 2.0**-8
 SLACK = 1.0 + 1e-9
 # A product below float32's range may be flushed to zero (2^-126 each); this covers 10^7 of them.
 UNDERFLOW = 1e-30
+_LARGEST = 2.0**100
 # torch may round the inputs of float32 products to TF32 (11 bits) or bfloat16 (8 bits), and tensor cores cut sums off
 # instead of rounding them. "high" may be either TF32 or a split bfloat16: both lose less than 2^-11.
 _LOW_PRECISION_INPUTS = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
@@ -66,10 +67,13 @@ def linear_error(
 
 
 def as_bound(error: torch.Tensor) -> torch.Tensor:
-    """A float64 bound, rounded up to float32. One that isn't a number becomes infinite: then nothing is left out."""
+    """A float64 bound, rounded up to float32; infinite where it says nothing, so that nothing is left out.
+
+    That is where it isn't a number, or so large that the score itself, at most 2^25 times as large, may overflow.
+    """
     infinite = torch.tensor(float("inf"), device=error.device)
     rounded = torch.nextafter((error * SLACK).float(), infinite)
-    return torch.nan_to_num(rounded, nan=float("inf"), posinf=float("inf"))
+    return torch.where(rounded <= _LARGEST, rounded, infinite)
 
 
 def floor_below(value: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:

@@ -9,15 +9,16 @@ from recsys_polars.ranking.order import stored_scores, top_of_each
 from recsys_polars.ranking.protocol import Closer, IntArray, Scorer, UserBlock
 from recsys_polars.ranking.rounding import floor_below
 
-_GROUP = 64  # items whose scores are looked at through their maximum
+_SCORES = 32  # that are looked at through their maximum
+_MAXIMA = 4  # of those, that are looked at through theirs
 
 
 class Shortlist:
     """Fed with tiles of fast scores, gives the exact top k.
 
     Each user has a floor: the fast score below which an item can't be among the k best. It follows from the k-th best
-    fast score so far, less twice the error bound. To find both cheaply, items are taken in groups: the k-th best group
-    maximum is a lower bound of the k-th best score, and only groups whose maximum reaches the floor are opened.
+    fast score so far, less twice the error bound. To find both cheaply, items are taken in groups of groups: the k-th
+    best maximum is a lower bound of the k-th best score, and only groups whose maximum reaches the floor are opened.
     When more than `capacity` pairs are pending (thousands of equal scores, say), they are settled: looked at closer, if
     the scorer can; what is left is scored exactly, all but the k best of each user dropped, and the floor raised to the
     k-th. So memory stays bounded, and the result exact.
@@ -45,13 +46,18 @@ class Shortlist:
 
     def offer(self, scores: torch.Tensor, start: int) -> None:
         """Take in a tile: fast scores `(block, n)` of the positions from `start` on; -inf is no item."""
-        group = _group_size(scores.shape[1], self._k)
-        peaks = _group_maxima(scores, group)
-        self._best = torch.topk(torch.cat([self._best, peaks], dim=1), self._k, sorted=True).values
+        n_scores = _fitting(_SCORES, scores.shape[1], self._k)
+        n_groups = _fitting(_MAXIMA, scores.shape[1] // n_scores, self._k)
+        peaks = _group_maxima(scores, n_scores)
+        tops = _group_maxima(peaks, n_groups)
+        self._best = torch.topk(torch.cat([self._best, tops], dim=1), self._k, sorted=True).values
         self._floor = torch.maximum(self._floor, floor_below(self._best[:, -1], 2 * self._bound))
-        hits = ((peaks >= self._floor[:, None]) & (peaks > -torch.inf)).nonzero()
-        for part in torch.split(hits, max(1, self._capacity // group)):
-            self._open(part, group, scores, start)
+        hits = ((tops >= self._floor[:, None]) & (tops > -torch.inf)).nonzero()
+        for part in torch.split(hits, max(1, self._capacity // (n_groups * n_scores))):
+            places, groups, _ = self._opened(part[:, 0], part[:, 1], peaks, n_groups)
+            places, columns, values = self._opened(places, groups, scores, n_scores)
+            self._pending.append((places, columns + start, values))
+            self._n_pending += len(places)
             if self._n_pending > self._capacity:
                 self._settle()
 
@@ -61,15 +67,21 @@ class Shortlist:
         chosen, ranks = top_of_each(self._places, self._positions, self._scores, self._k)
         return self._places[chosen], self._positions[chosen], self._scores[chosen], ranks
 
-    def _open(self, hits: torch.Tensor, group: int, scores: torch.Tensor, start: int) -> None:
-        """Take the pairs of these groups, (place, group number) `(m, 2)`, that reach the floor."""
-        columns = hits[:, 1:] * group + torch.arange(group, device=hits.device)
-        places = hits[:, :1].expand_as(columns)
-        inside = columns < scores.shape[1]
-        values = scores[places, columns.clamp_max(scores.shape[1] - 1)]
-        keep = inside & (values >= self._floor[places]) & (values > -torch.inf)
-        self._pending.append((places[keep], columns[keep] + start, values[keep]))
-        self._n_pending += len(self._pending[-1][0])
+    def _opened(
+        self, places: torch.Tensor, groups: torch.Tensor, values: torch.Tensor, group: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(place, column, value) of what reaches the floor in these groups of columns of `values` `(block, n)`."""
+        columns = groups[:, None] * group + torch.arange(group, device=groups.device)
+        places = places[:, None].expand_as(columns)
+        inside = columns < values.shape[1]
+        columns = columns.clamp_max(values.shape[1] - 1)
+        found = (
+            values.view(-1)[places * values.shape[1] + columns]
+            if values.is_contiguous()
+            else (values.t().reshape(-1)[columns * len(values) + places])
+        )
+        keep = inside & (found >= self._floor[places]) & (found > -torch.inf)
+        return places[keep], columns[keep], found[keep]
 
     def _settle(self) -> None:
         """Score what is pending exactly, and keep the k best of each user."""
@@ -112,23 +124,29 @@ class Shortlist:
         self._floor = torch.maximum(self._floor, floor_below(reached, self._bound))
 
 
-def _group_size(n: int, k: int) -> int:
-    """A power of two that leaves 4 k groups or more where a tile has as many items; 1 for small tiles."""
-    group = _GROUP
+def _fitting(group: int, n: int, k: int) -> int:
+    """The power of two, `group` at most, that leaves 4 k groups or more of `n`; 1 for few."""
     while group > 1 and n < 4 * k * group:
         group //= 2
     return group
 
 
 def _group_maxima(scores: torch.Tensor, group: int) -> torch.Tensor:
-    """Maxima of every `group` columns, `(block, ceil(n / group))`; the last group may be smaller."""
-    if group == 1:
-        return scores
+    """Maxima of every `group` columns, float32 `(block, ceil(n / group))`; the last group may be smaller."""
     whole = scores.shape[1] // group * group
-    if scores.stride(0) == 1:  # item by item, as trees give them: the same maxima, read in the order of memory
-        maxima = scores[:, :whole].t().view(-1, group, len(scores)).amax(1).t()
+    if scores.stride(0) == 1:  # item by item: the same maxima, read in the order of memory
+        maxima = _maxima(scores[:, :whole].t().view(-1, group, len(scores)), 1).t()
     else:
-        maxima = scores[:, :whole].view(len(scores), -1, group).amax(2)
+        maxima = _maxima(scores[:, :whole].view(len(scores), -1, group), 2)
     if whole == scores.shape[1]:
         return maxima
-    return torch.cat([maxima, scores[:, whole:].amax(1, keepdim=True)], dim=1)
+    return torch.cat([maxima, scores[:, whole:].float().amax(1, keepdim=True)], dim=1)
+
+
+def _maxima(scores: torch.Tensor, dim: int) -> torch.Tensor:
+    """Maxima along `dim`, float32. Bfloat16 numbers order as their bits do where the maximum isn't negative: faster."""
+    if scores.dtype == torch.bfloat16:
+        bits = scores.view(torch.int16).amax(dim)
+        if bits.numel() and int(bits.amin()) >= 0:
+            return bits.view(torch.bfloat16).float()
+    return scores.amax(dim).float()

@@ -44,6 +44,7 @@ class TreeScorer:
     """
 
     block_users = 128
+    threads_share_blocks = True  # their table of a block is large, and one stays in the cache
 
     def __init__(
         self,

@@ -46,6 +46,15 @@ def dot(rng, n_users=7, n_items=60, levels=None):
     return Case(DotScorer(U, V, item_bias=bias), oracle.dot_scores(U, V, item_bias=bias))
 
 
+def bfloat16_dot(rng, n_users=7, n_items=60, levels=None):
+    """As on a CPU with instructions for bfloat16: a first look, a closer one, and the canonical score."""
+    U, V = numbers(rng, n_users, 5, levels=levels), numbers(rng, n_items, 5, levels=levels)
+    if levels is None:
+        V = near_ties(rng, V)
+    bias = numbers(rng, n_items, levels=levels) - 2 if rng.integers(2) else None  # negative scores too
+    return Case(DotScorer(U, V, item_bias=bias, bfloat16=True), oracle.dot_scores(U, V, item_bias=bias))
+
+
 def two_tower(rng, n_users=7, n_items=60, levels=None):
     U, V = numbers(rng, n_users, 4, levels=levels), near_ties(rng, numbers(rng, n_items, 3, levels=levels))
     towers = {"user_tower": layers(rng, [4, 6, 5], levels), "item_tower": layers(rng, [3, 5], levels)}
@@ -118,6 +127,13 @@ def crowded_dot(rng):
     return Case(DotScorer(U, V), oracle.dot_scores(U, V))
 
 
+def crowded_bfloat16_dot(rng):
+    """Many more items than bfloat16 can tell apart, all of negative scores, in tiles of several groups of groups."""
+    U, V = np.abs(numbers(rng, 3, 12)), -np.abs(numbers(rng, 12)) * (1 + numbers(rng, 2000, 12) * 2.0**-10)
+    V = V.astype(np.float32)
+    return Case(DotScorer(U, V, bfloat16=True), oracle.dot_scores(U, V))
+
+
 def crowded_two_tower(rng):
     U, V = numbers(rng, 3, 12), crowd(rng, 12, 400)
     towers = {"user_tower": layers(rng, [12, 16]), "item_tower": layers(rng, [12, 20, 16])}
@@ -146,12 +162,14 @@ def crowded_trees(rng):
 
 
 CROWDED = {
-    make.__name__: make for make in (crowded_dot, crowded_two_tower, crowded_mlp, crowded_bfloat16_mlp, crowded_trees)
+    make.__name__: make
+    for make in (crowded_dot, crowded_bfloat16_dot, crowded_two_tower, crowded_mlp, crowded_bfloat16_mlp, crowded_trees)
 }
 KINDS = {
     make.__name__: make
     for make in (
         dot,
+        bfloat16_dot,
         two_tower,
         mlp,
         bfloat16_mlp,

@@ -84,11 +84,11 @@ def test_on_a_trained_network_each_look_leaves_few_pairs_and_the_lists_are_the_s
     first, plain = (MlpScorer(U, V, network, bfloat16=choice) for choice in (True, False))
     for errors, bound in worst(first):
         assert (errors <= bound).all()
-    first._n_closer, asked, exact = 0, [], first.exact
+    first._patience.n_closer, asked, exact = 0, [], first.exact
     first.exact = lambda users, items: asked.append(len(users)) or exact(users, items)
     users = np.arange(20)
     assert lists_of(rank_blocks(first, users), users) == lists_of(rank_blocks(plain, users), users)
-    assert 10 * 20 <= sum(asked) <= 12 * 20 <= first._n_closer <= 3000 * 20 / 10
+    assert 10 * 20 <= sum(asked) <= 12 * 20 <= first._patience.n_closer <= 3000 * 20 / 10
 
 
 @pytest.mark.parametrize(("supported", "looks"), [(True, True), (False, False)])

@@ -12,7 +12,11 @@ from tests.ranking import oracle
 from tests.ranking.small_models import CROWDED, KINDS, lists_of, seen_rows
 
 sizes = st.builds(
-    BlockSizes, users=st.integers(1, 9), items=st.integers(1, 70), pending=st.sampled_from([1, 5, 40, 10_000])
+    BlockSizes,
+    users=st.integers(1, 9),
+    items=st.integers(1, 70),
+    pending=st.sampled_from([1, 5, 40, 10_000]),
+    threads=st.integers(1, 3),
 )
 
 
@@ -82,7 +86,7 @@ def test_fast_scores_of_chosen_rows_are_those_of_a_slice(kind):
     assert torch.allclose(block.score(rows), whole[:, rows], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["dot", "two_tower", "mlp", "bfloat16_mlp", "trees"])
+@pytest.mark.parametrize("kind", ["dot", "bfloat16_dot", "two_tower", "mlp", "bfloat16_mlp", "trees"])
 def test_the_thread_count_changes_no_bit(kind):
     found = []
     threads = torch.get_num_threads()

@@ -61,11 +61,12 @@ class TestShortLists:
 
     def test_a_user_who_has_seen_everything_has_no_list(self, scorer):
         seen = SparseRows(np.array([0, 3, 3]), np.array([2, 0, 1]))
-        (block,) = rank_blocks(scorer, np.array([0, 1]), k=1, seen=seen)
+        (block,) = rank_blocks(scorer, np.array([0, 1]), k=1, seen=seen, sizes=BlockSizes(2, 3, 10))
         assert (block.users.tolist(), block.items.tolist(), block.stop) == ([1], [2], 2)
 
     def test_no_candidates_give_an_empty_block_per_block_of_users(self, scorer):
-        blocks = list(rank_blocks(scorer, np.array([0, 1]), candidates=np.array([], dtype=np.int64)))
+        nothing = np.array([], dtype=np.int64)
+        blocks = list(rank_blocks(scorer, np.array([0, 1]), candidates=nothing, sizes=BlockSizes(2, 3, 10)))
         assert [(block.start, block.stop, len(block.items)) for block in blocks] == [(0, 2, 0)]
 
     def test_no_users_give_no_blocks(self, scorer):
@@ -108,9 +109,9 @@ def test_a_shortlist_never_asks_for_more_pairs_than_its_capacity_allows():
 
 def test_sizes_shrink_with_the_memory_down_to_one_user():
     scorer = plain(np.zeros((4, 3)))
-    wide = block_sizes(scorer, n_items=100_000, k=10, memory_bytes=1 << 30)
-    narrow = block_sizes(scorer, n_items=100_000, k=10, memory_bytes=1 << 20)
-    least = block_sizes(scorer, n_items=100_000, k=10, memory_bytes=0)
+    wide = block_sizes(scorer, n_users=1000, n_items=100_000, k=10, memory_bytes=1 << 30)
+    narrow = block_sizes(scorer, n_users=1000, n_items=100_000, k=10, memory_bytes=1 << 20)
+    least = block_sizes(scorer, n_users=1000, n_items=100_000, k=10, memory_bytes=0)
     assert wide.users * wide.items > narrow.users * narrow.items > least.users * least.items
     assert (least.users, least.items) == (1, 256)
 
