@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from benchmarks import features, ranking
+from benchmarks.growth import growth
 from benchmarks.synthetic import Shape, Synthetic
 from benchmarks.timing import Result, peak_megabytes
 from benchmarks.whole import whole
@@ -21,14 +22,17 @@ CLAIMS: dict[str, Callable[[Synthetic], Iterable[Result]]] = {
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("claims", nargs=-1, type=click.Choice(list(CLAIMS)))
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Of the notebook's size.")
+@click.option("--growth", "is_growth", is_flag=True, help="How time grows with users, items and k instead.")
 @click.option("--whole", "is_whole", is_flag=True, help="The whole notebook by its commands instead: about an hour.")
-def main(claims: tuple[str, ...], scale: float, is_whole: bool) -> None:
+def main(claims: tuple[str, ...], scale: float, is_growth: bool, is_whole: bool) -> None:
     """Measure CLAIMS (all by default) against the other way, in pairs, in this run."""
     data = Synthetic(Shape().scaled(scale))
     shape = data.shape
     click.echo(f"{shape.n_users:,} users, {shape.n_items:,} items, {len(data.users):,} pairs, 206 dimensions\n")
     if is_whole:
         _print_whole(data)
+    elif is_growth:
+        _print_growth(data)
     else:
         _print_claims(data, claims)
 
@@ -41,6 +45,14 @@ def _print_whole(data: Synthetic) -> None:
         click.echo(f"| {step.name} | {step.seconds:,.1f} | {step.peak_megabytes:,.0f} |")
         seconds += step.seconds
     click.echo(f"\n{seconds / 60:,.1f} minutes in all")
+
+
+def _print_growth(data: Synthetic) -> None:
+    click.echo("| model | users | items | k | ms a user |")
+    click.echo("|---|---|---|---|---|")
+    for point in growth(data):
+        counts = f"{point.n_users:,} | {point.n_items:,} | {point.k:,}"
+        click.echo(f"| {point.model} | {counts} | {point.seconds * 1000:.3g} |")
 
 
 def _print_claims(data: Synthetic, claims: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ What goes in is rounded once, and how much that lost is measured rather than est
 values, a score is off by what the inputs lost, by the sum's own error, and by its rounding to bfloat16.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -14,6 +14,8 @@ from recsys_polars.ranking.rounding import BFLOAT16_ROUNDOFF, ROUNDOFF, SLACK, U
 
 _NARROWEST = 32  # below it, rounding and copying cost more than the product saves
 _ROWS_AT_ONCE = 8192
+_SAMPLE = 4096  # items
+_BEST = 10  # of them, whatever k is: a guess
 
 
 def pays(width: int, device: torch.device) -> bool:
@@ -29,19 +31,31 @@ def _has_bfloat16() -> bool:
 
 
 class Patience:
-    """Gives a first look up for good where it leaves more than one pair in `most` over.
+    """Gives a first look up for good where it leaves more than one pair in `cost` over, or would.
 
     Args:
-        most: how many first scores a closer one costs.
+        cost: of a closer score, in first ones.
     """
 
-    def __init__(self, *, most: int) -> None:
-        self._most, self.n_first, self.n_closer = most, 0, 0
+    def __init__(self, *, cost: int) -> None:
+        self._cost, self.n_first, self.n_closer, self._tried = cost, 0, 0, False
 
     @property
     def lost(self) -> bool:
         """Too many pairs needed a closer look."""
-        return self.n_closer * self._most > self.n_first
+        return self.n_closer * self._cost > self.n_first
+
+    def try_on(self, score: Callable[[ItemRows], torch.Tensor], bound: torch.Tensor, n_items: int) -> None:
+        """Look, once, how many items of a sample the first scores of some users can't tell from the best.
+
+        To find that out by ranking would take many times as long as ranking without a first look.
+        """
+        if self._tried or n_items < _SAMPLE:
+            return
+        self._tried = True
+        scores = score(slice(0, _SAMPLE)).float()
+        best = scores.topk(_BEST, dim=1).values[:, -1:]
+        self.n_first, self.n_closer = scores.numel(), int((scores >= best - 2 * bound[:, None]).sum())
 
 
 class DotLook:

@@ -66,7 +66,7 @@ class DotScorer:
         self._embed_items(width)
         wanted = pays(width, self.device) if bfloat16 is None else bfloat16
         self._look = DotLook(self._items, self._bias) if wanted and self.n_items else None
-        self._patience = Patience(most=_CLOSER_COST)
+        self._patience = Patience(cost=_CLOSER_COST)
         self.user_bytes = 24 * (d_u + width + sum(len(layer.bias) for layer in self._user_tower))
         self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
         self._scratch = Scratch(self.device)
@@ -105,6 +105,9 @@ class DotScorer:
         users, wide = look.users(vectors)
         first = as_bound(wide + error)
         if not bool(first.isfinite().all()):
+            return None
+        self._patience.try_on(lambda items: self._score_first(look, users, items), first, self.n_items)
+        if self._patience.lost:
             return None
         closer = Closer(lambda places, items: self._score_pairs(vectors, places, items), as_bound(error))
         return UserBlock(lambda items: self._score_first(look, users, items), first, closer)

@@ -21,6 +21,7 @@ from recsys_polars.ranking.rounding import ROUNDOFF, SLACK, as_bound, gamma, lin
 
 _ROWS_AT_ONCE = 8192
 _CLOSER_COST = 8  # of a pair in float32, in first looks
+_USERS_TRIED = 8
 
 
 class MlpScorer:
@@ -83,7 +84,7 @@ class MlpScorer:
         )
         wanted = wanted and len(self._tail) == 2 and self.n_items > 0
         self._look = MlpLook(self._tail, self._halves) if wanted else None
-        self._patience = Patience(most=_CLOSER_COST)
+        self._patience = Patience(cost=_CLOSER_COST)
         self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
 
     def block(self, users: IntArray) -> UserBlock:
@@ -129,6 +130,10 @@ class MlpScorer:
         users, wide = look.users(halves, error + self._half_error)
         first = as_bound(wide)
         if not bool(first.isfinite().all()):  # a broken vector, which a maximum of bits would hide
+            return None
+        tried = slice(0, _USERS_TRIED)
+        self._patience.try_on(lambda items: self._score_first(look, users[tried], items), first[tried], self.n_items)
+        if self._patience.lost:
             return None
         closer = Closer(lambda places, items: self._score_pairs(halves, places, items), bound)
         return UserBlock(lambda items: self._score_first(look, users, items), first, closer)
