@@ -124,14 +124,17 @@ class MlpLook:
         w, rough, s = weight.double(), weight.bfloat16().double(), self._last.double().abs()
         self._weight = weight.bfloat16().t().contiguous()
         self._at_centre = (-rough @ self._centre).bfloat16()
-        self._through, self._off, self._exact_through = (s @ part.abs() for part in (rough, w - rough, w))
+        self._mass = s @ rough.abs()
+        self._through, self._off, self._exact_through = (
+            _most_moved(self._last.double(), part) for part in (rough, w - rough, w)
+        )
         at_centre = self._at_centre.double()
         self._centre_lost = s @ (rough @ self._centre + at_centre).abs()
-        self._centre_mass = self._through @ self._centre.abs() + s @ at_centre.abs()
+        self._centre_mass = self._mass @ self._centre.abs() + s @ at_centre.abs()
         constant = (w - rough) @ self._centre - at_centre + bias.double()
         self._items = torch.empty_like(item_halves, dtype=torch.bfloat16)
         self._rest = torch.empty(len(item_halves), len(bias), device=device)
-        self._most = torch.zeros(4, dtype=torch.float64, device=device)
+        self._most = torch.zeros(5, dtype=torch.float64, device=device)
         for start in range(0, len(item_halves), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             below = self._shift - item_halves[part].double()
@@ -139,15 +142,16 @@ class MlpLook:
             rest = constant - below @ w.t()
             self._rest[part] = rest
             lost, far = (self._items[part].double() - below).abs(), (below - self._centre).abs()
-            most = (lost @ self._through, far @ self._through, far @ self._off, rest.abs() @ s)
+            most = (lost @ self._through, far @ self._off, lost @ self._mass, far @ self._mass, rest.abs() @ s)
             self._most = torch.maximum(self._most, torch.stack(most).amax(1))
 
     def users(self, user_halves: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Users as `logits` takes them, and the bound of their logits over all items, float64 `(block,)`.
 
-        M is A + c or c - B: so max |M' - M|, and |M - m|, are at most the user's share and the largest item's together.
-        What follows is, weighted by |w|: what the inputs of the product lost, what its weight lost, its sum's error,
-        its rounding; the same of the float32 steps after it; and the error that A and B had from the beginning.
+        M is A + c or c - B: so |M' - M|, and |M - m|, are at most the user's share and the largest item's together.
+        What follows is how far the logit is moved by what the inputs of the product lost, and its weight
+        (`_most_moved`); then, weighted by |w|, by its sum's error, its rounding, the float32 steps after it; and by
+        the error that A and B had from the beginning.
 
         Args:
             user_halves: A, float32 `(block, width)`.
@@ -156,15 +160,15 @@ class MlpLook:
         above = user_halves.double() + self._shift
         rough = above.bfloat16()
         lost, far = (rough.double() - above).abs(), (above - self._centre).abs()
-        most_lost, most_far, most_off, most_rest = self._most
-        inputs = lost @ self._through + most_lost
-        spread = far @ self._through + most_far + inputs
-        weights = far @ self._off + most_off
+        through, off, lost_mass, far_mass, rest = self._most
+        inputs = lost @ self._through + through
+        weights = far @ self._off + off
+        spread = (far + lost) @ self._mass + far_mass + lost_mass
         sums = gamma_bfloat16(user_halves.shape[1] + 1) * (self._centre_mass + spread)
         product = spread + self._centre_lost + sums
         rounding = BFLOAT16_ROUNDOFF * product
-        middle = 4 * ROUNDOFF * (product + rounding + most_rest)
-        mass = product + rounding + most_rest + middle + self._last_bias.double().abs()
+        middle = 4 * ROUNDOFF * (product + rounding + rest)
+        mass = product + rounding + rest + middle + self._last_bias.double().abs()
         before = inputs + weights + sums + rounding + middle + error @ self._exact_through
         return rough, (before + gamma(len(self._last)) * mass) * SLACK + UNDERFLOW
 
@@ -178,3 +182,13 @@ class MlpLook:
             torch.addmm(self._at_centre, hidden, self._weight, out=product)
             middle.copy_(product).add_(rest).relu_()
             torch.addmv(self._last_bias, middle, self._last, out=target)
+
+
+def _most_moved(last: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """How far w . relu(W h + b) moves at most where h_k moves by one, `(width,)`.
+
+    ReLU passes on between none and all of what its input moves by: so either all positive w_j W_jk add up, or all
+    negative ones.
+    """
+    products = last[:, None] * weight
+    return torch.maximum(products.clamp_min(0.0).sum(0), (-products).clamp_min(0.0).sum(0))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_polars.errors import ArtefactError
-from recsys_polars.ranking import MlpScorer, bfloat16, rank_blocks
+from recsys_polars.ranking import DotScorer, MlpScorer, bfloat16, rank_blocks
 from tests.ranking.small_models import layers, lists_of, numbers
 
 
@@ -114,6 +114,14 @@ def test_a_first_look_that_tells_nothing_apart_is_given_up():
     assert scorer.block(np.arange(4)).closer is not None
     list(rank_blocks(scorer, np.arange(4)))
     assert scorer.block(np.arange(4)).closer is None
+
+
+@pytest.mark.parametrize(("spread", "looks"), [(1e-6, False), (1.0, True)])
+def test_on_many_items_a_sample_says_whether_a_first_look_is_worth_it(spread, looks):
+    U, V, network = trained(np.random.default_rng(7))
+    V = V[0] + np.tile(V - V[0], (2, 1)) * np.float32(spread)
+    for scorer in (DotScorer(U, V, bfloat16=True), MlpScorer(U, V, network, bfloat16=True)):
+        assert (scorer.block(np.arange(20)).closer is not None) == looks
 
 
 def test_a_pair_that_is_no_number_is_still_an_error():
