@@ -8,7 +8,7 @@ import polars as pl
 
 from recsys_polars import auditing, splitting, user_means
 from recsys_polars.auditing import PAIR
-from recsys_polars.foresight import Foresight, foresee, pair_at_random
+from recsys_polars.foresight import FEWEST_PAIRS, Foresight, foresee, pair_at_random
 from recsys_polars.outcomes import list_outcomes
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import cut_interactions, filter_train, fit_features, label_pairs
@@ -194,6 +194,8 @@ def _check_columns(audit: Audit) -> list[Check]:
 def _check_column(name: str, outcome: str, seen: Foresight, n_tests: int) -> Check:
     figures = f"share {seen.share:.2f} (p {max(seen.p_chance, seen.p_equals):.1g})"
     correlations = f"r {seen.r_train:.3f} to train, {seen.r_all:.3f} to all"
+    if seen.n_pairs < FEWEST_PAIRS:
+        figures = "too few pairs to tell"
     leaks = []
     if seen.is_too_even(n_tests):
         leaks.append(
