@@ -2,7 +2,7 @@
 
 
 class RecsysError(Exception):
-    """Base of all: bad input, a table that breaks its contract, or an artefact that can't be used."""
+    """Base of all: bad input, a table that breaks its contract, an artefact that can't be used, or one that leaks."""
 
 
 class InputError(RecsysError):
@@ -15,3 +15,7 @@ class TableError(RecsysError):
 
 class ArtefactError(RecsysError):
     """A store, a model or a predictions file that is missing, damaged, or made for something else."""
+
+
+class LeakError(RecsysError):
+    """A store that knows of the time after a cut."""

@@ -14,6 +14,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 COMMANDS = {
     "demo": "recsys_polars.cli.demo",
     "build-features": "recsys_polars.cli.build_features",
+    "audit-leaks": "recsys_polars.cli.audit_leaks",
     "train": "recsys_polars.cli.train",
     "rank": "recsys_polars.cli.rank",
     "evaluate": "recsys_polars.cli.evaluate",

@@ -28,7 +28,6 @@ from recsys_polars.tables import (
     Labelled,
     Repeats,
     UserMeans,
-    Vectors,
     as_matrix,
     features_table,
     vector_columns,
@@ -66,63 +65,108 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
     return open_store(out)
 
 
-def _store_labelled(interactions: pl.LazyFrame, build: Build) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Cut, deduplicate and label; write `labelled` and `repeats`, and return them."""
-    settings, parted_path = build.settings, build.scratch / "parted.parquet"
-    splitting.assign_parts(
+def cut_interactions(interactions: pl.LazyFrame, settings: BuildSettings) -> pl.LazyFrame:
+    """Give each interaction its part."""
+    return splitting.assign_parts(
         interactions,
         split=settings.split or "global-time",
         test_fraction=settings.test_fraction,
         test_n=settings.test_n,
         valid_fraction=settings.valid_fraction,
-    ).sink_parquet(parted_path)
-    parted = pl.scan_parquet(parted_path)
+    )
+
+
+def label_pairs(parted: pl.LazyFrame, settings: BuildSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Deduplicate and label interactions that have their part; return `Labelled` and `Repeats`, sorted."""
     pairs = labelling.label_interactions(
         splitting.deduplicate_interactions(parted), min_rating=settings.min_rating
     ).collect()
     labelled = pairs.filter(~pl.col("is_repeat")).select(Labelled.column_names()).sort("user_id", "item_id")
     repeats = pairs.filter("is_repeat").select(Repeats.column_names()).sort("user_id", "item_id", "part")
-    rows_in = dict(parted.group_by("part").len().collect().iter_rows())
-    for part in PARTS:
-        n_in, n_out = rows_in.get(part, 0), labelled.filter(pl.col("part") == part).height
-        build.ledger.enter(f"pairs of {part}", rows_in=n_in, rows_out=n_out, merged=n_in - n_out)
-    _check_history(labelled, settings)
-    labelled, repeats, filtered = _filter(labelled, repeats, build)
-    build.writer.write("labelled", labelled, Labelled)
-    build.writer.write("repeats", repeats, Repeats)
-    build.writer.write("filtered", filtered, Labelled)
     return labelled, repeats
 
 
-def _filter(
-    labelled: pl.DataFrame, repeats: pl.DataFrame, build: Build
+def filter_train(
+    labelled: pl.DataFrame, repeats: pl.DataFrame, settings: BuildSettings
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Take rare users and items out of the train part: what came later decides nothing, and truth stays truth.
 
     Returns:
         `labelled` and `repeats` without the pairs that go, and those: seen by their users, but not learnt from.
     """
-    settings, in_train = build.settings, pl.col("part") == "train"
-    smallest = {"min_user": settings.min_user_interactions, "min_item": settings.min_item_interactions}
-    train = labelled.filter(in_train)
-    kept = counting.filter_counts(train, **smallest)
-    filtered = train.join(kept, on=["user_id", "item_id"], how="anti", maintain_order="left")
+    train = labelled.filter(pl.col("part") == "train")
+    kept = counting.filter_counts(
+        train, min_user=settings.min_user_interactions, min_item=settings.min_item_interactions
+    )
+    of_pair, is_test = ["user_id", "item_id"], pl.col("part") == "test"
+    filtered = train.join(kept, on=of_pair, how="anti", maintain_order="left")
     if filtered.is_empty():
         return labelled, repeats, filtered
-    if not kept["label"].sum():
-        raise InputError(
-            "--min-user-interactions, --min-item-interactions: expected some liked pairs to be left, found none "
-            f"in the {kept.height:,} that stay; lower them"
-        )
-    rule = "user with fewer than {min_user} pairs, or item with fewer than {min_item}".format(**smallest)
-    build.writer.write_rejects("filtered", filtered.lazy().with_columns(rule=pl.lit(rule)))
-    build.ledger.enter("filter train", rows_in=train.height, rows_out=kept.height, rejected=filtered.height)
-    of_pair, is_test = ["user_id", "item_id"], pl.col("part") == "test"
     labelled = labelled.join(filtered, on=of_pair, how="anti", maintain_order="left")
     # A later row between the cuts would bring the pair back into the history; one after the test cut stays on record.
     learnt = repeats.filter(~is_test).join(filtered, on=of_pair, how="anti")
     repeats = pl.concat([learnt, repeats.filter(is_test)]).sort("user_id", "item_id", "part")
     return labelled, repeats, filtered
+
+
+def fit_features(
+    items: pl.DataFrame, known: pl.DataFrame, settings: BuildSettings, *, before: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Build what a cut allows to know of items and users.
+
+    Args:
+        items: the catalogue.
+        known: the history before the cut.
+        settings: of the build.
+        before: the part that begins at the cut.
+
+    Returns:
+        `ItemFeatures` with its vectors, and `UserMeans` with its means.
+    """
+    features = item_features.build_item_features(
+        items, known.lazy(), item_features=settings.item_features, text=settings.text
+    )
+    item_vectors = np.hstack([as_matrix(features[block]) for block in vector_columns(features.schema)])
+    counts, means = user_means.aggregate_user_means(
+        known.lazy(), items["item_id"], item_vectors, before=before, memory_bytes=settings.memory_bytes
+    )
+    return features, counts.with_columns(pl.Series("mean", means, dtype=pl.Array(pl.Float32, means.shape[1])))
+
+
+def _store_labelled(interactions: pl.LazyFrame, build: Build) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cut, deduplicate, label and filter; write `labelled`, `repeats` and `filtered`, and return the first two."""
+    parted_path = build.scratch / "parted.parquet"
+    cut_interactions(interactions, build.settings).sink_parquet(parted_path)
+    parted = pl.scan_parquet(parted_path)
+    labelled, repeats = label_pairs(parted, build.settings)
+    rows_in = dict(parted.group_by("part").len().collect().iter_rows())
+    for part in PARTS:
+        n_in, n_out = rows_in.get(part, 0), labelled.filter(pl.col("part") == part).height
+        build.ledger.enter(f"pairs of {part}", rows_in=n_in, rows_out=n_out, merged=n_in - n_out)
+    _check_history(labelled, build.settings)
+    labelled, repeats, filtered = filter_train(labelled, repeats, build.settings)
+    _enter_filtered(labelled, filtered, build)
+    build.writer.write("labelled", labelled, Labelled)
+    build.writer.write("repeats", repeats, Repeats)
+    build.writer.write("filtered", filtered, Labelled)
+    return labelled, repeats
+
+
+def _enter_filtered(labelled: pl.DataFrame, filtered: pl.DataFrame, build: Build) -> None:
+    if filtered.is_empty():
+        return
+    kept = labelled.filter(pl.col("part") == "train")
+    if not kept["label"].sum():
+        raise InputError(
+            "--min-user-interactions, --min-item-interactions: expected some liked pairs to be left, found none "
+            f"in the {kept.height:,} that stay; lower them"
+        )
+    settings = build.settings
+    rule = f"user with fewer than {settings.min_user_interactions} pairs, or item with fewer than "
+    rule += f"{settings.min_item_interactions}"
+    build.writer.write_rejects("filtered", filtered.lazy().with_columns(rule=pl.lit(rule)))
+    rows_in = kept.height + filtered.height
+    build.ledger.enter("filter train", rows_in=rows_in, rows_out=kept.height, rejected=filtered.height)
 
 
 def _check_history(labelled: pl.DataFrame, settings: BuildSettings) -> None:
@@ -140,28 +184,16 @@ def _check_history(labelled: pl.DataFrame, settings: BuildSettings) -> None:
 
 def _store_vectors(items: pl.DataFrame, labelled: pl.DataFrame, repeats: pl.DataFrame, build: Build) -> list[str]:
     """Write the item features and the user means of both cuts; return the vector blocks in their order."""
-    settings, writer = build.settings, build.writer
-    means: dict[str, tuple[pl.DataFrame, Vectors]] = {}
+    writer, means = build.writer, {}
     blocks: list[str] = []
     for before in CUTS:
-        known = splitting.history(labelled.lazy(), repeats.lazy(), before=before).collect().lazy()
-        features = item_features.build_item_features(
-            items, known, item_features=settings.item_features, text=settings.text
-        )
+        known = splitting.history(labelled.lazy(), repeats.lazy(), before=before).collect()
+        features, means[before] = fit_features(items, known, build.settings, before=before)
         blocks = vector_columns(features.schema)
-        tensors = {block: as_matrix(features[block]) for block in blocks}
         writer.write(features_table(before), features, ItemFeatures)
-        writer.write_tensors(features_table(before), tensors)
-        item_vectors = np.hstack([tensors[block] for block in blocks])
-        means[before] = user_means.aggregate_user_means(
-            known, items["item_id"], item_vectors, before=before, memory_bytes=settings.memory_bytes
-        )
-    columns = [
-        counts.with_columns(pl.Series("mean", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])))
-        for counts, vectors in means.values()
-    ]
-    writer.write("user_means", pl.concat(columns), UserMeans)
-    writer.write_tensors("user_means", {before: vectors for before, (_, vectors) in means.items()})
+        writer.write_tensors(features_table(before), {block: as_matrix(features[block]) for block in blocks})
+    writer.write("user_means", pl.concat(means.values()), UserMeans)
+    writer.write_tensors("user_means", {before: as_matrix(table["mean"]) for before, table in means.items()})
     return blocks
 
 

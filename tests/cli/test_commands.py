@@ -35,6 +35,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--memory": 2_000_000_000,
         "--out": Path("data/store"),
     },
+    "audit-leaks": {"store": Path("data/store")},
     "train": {"--store": Path("data/store"), "--device": "auto", "--seed": 42, "--recipe": None},
     "rank": {
         "--model": None,
