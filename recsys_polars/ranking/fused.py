@@ -30,7 +30,7 @@ class Network(NamedTuple):
     """What a kernel needs of the two layers after the halves, zeros where it is wider than they are."""
 
     weight: torch.Tensor
-    """float16 `(width, middle)`: 16, 32 or a multiple of 64, and a power of two from 16 on."""
+    """float16 `(width, middle)`: 16 or a multiple of 32, and a power of two from 16 on."""
     bias: torch.Tensor
     """float32 `(middle,)`."""
     last: torch.Tensor
@@ -186,8 +186,8 @@ class FusedLook:
 
 
 def _padded_width(width: int) -> int:
-    """16, 32 or a multiple of 64."""
-    return max(16, 1 << (width - 1).bit_length()) if width < 64 else -(-width // 64) * 64
+    """16 or a multiple of 32."""
+    return 16 if width <= 16 else -(-width // 32) * 32
 
 
 def _power(wanted: float, values: torch.Tensor) -> float:
