@@ -30,11 +30,12 @@ def in_pairs(
 ) -> tuple[float, float]:
     """Run both in turn; return the median seconds for one unit of each. One more run of each comes first, uncounted."""
     theirs(), ours()
-    measured = [(_seconds(theirs) / theirs_units, _seconds(ours) / ours_units) for _ in range(rounds)]
+    measured = [(seconds_of(theirs) / theirs_units, seconds_of(ours) / ours_units) for _ in range(rounds)]
     return statistics.median(pair[0] for pair in measured), statistics.median(pair[1] for pair in measured)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one run."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -15,7 +15,6 @@ import torch
 
 from recsys_polars.ranking.protocol import IntArray
 
-PAIRS_AT_ONCE = 2048
 # On a CPU, torch splits elementwise work above 2^15 elements among its threads. Hundreds of steps that each wait for a
 # slow thread took 200 times as long on a busy machine; and what is smaller stays in the cache.
 _ELEMENTS_AT_ONCE = 1 << 15
@@ -59,12 +58,12 @@ def sum_in_order(columns: torch.Tensor) -> torch.Tensor:
 
 
 def in_chunks(
-    score: Callable[[IntArray, IntArray], torch.Tensor], users: IntArray, items: IntArray
+    score: Callable[[IntArray, IntArray], torch.Tensor], users: IntArray, items: IntArray, *, n_at_once: int
 ) -> npt.NDArray[np.float64]:
-    """Score `(m,)` pairs, at most `PAIRS_AT_ONCE` at a time."""
+    """Score `(m,)` pairs, at most `n_at_once` at a time."""
     scores = np.empty(len(users), dtype=np.float64)
-    for start in range(0, len(users), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
+    for start in range(0, len(users), n_at_once):
+        part = slice(start, start + n_at_once)
         scores[part] = score(users[part], items[part]).cpu().numpy()
     return scores
 

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import torch
 
 from recsys_polars.errors import ArtefactError
+from recsys_polars.ranking import devices
 from recsys_polars.ranking.bfloat16 import DotLook, Patience, pays
 from recsys_polars.ranking.canonical import RowCache, dot_in_order, in_chunks
 from recsys_polars.ranking.layers import Scratch, Weights, as_layers, forward_in_order, forward_with_error, to_float32
@@ -29,7 +30,7 @@ class DotScorer:
         item_bias: float32 `(n_items,)`; none counts as zero.
         name: how errors call the model.
         device: where the scores are computed.
-        cache_bytes: memory for canonical item vectors that are kept.
+        cache_bytes: memory for canonical item vectors that are kept; by default what suits the device.
         bfloat16: whether pairs are first scored in bfloat16, and in float32 where that leaves it open; by default where
             the CPU has instructions for it. It changes the time, never the lists.
 
@@ -38,7 +39,6 @@ class DotScorer:
     """
 
     user_invariant = False
-    block_users = 256
     threads_share_blocks = False
 
     def __init__(
@@ -51,11 +51,12 @@ class DotScorer:
         item_bias: FloatArray | None = None,
         name: str = "two-tower",
         device: torch.device | str = "cpu",
-        cache_bytes: int = 64 << 20,
+        cache_bytes: int | None = None,
         bfloat16: bool | None = None,
     ) -> None:
         self.name, self.device = name, torch.device(device)
         self.n_users, self.n_items = len(user_vectors), len(item_vectors)
+        self.block_users = devices.block_users(self.device)
         self._U, self._V = user_vectors, item_vectors
         d_u, d_v = user_vectors.shape[1], item_vectors.shape[1]
         self._user_tower = as_layers(user_tower, d_in=d_u, name=f"{name}: user tower", device=self.device)
@@ -68,6 +69,7 @@ class DotScorer:
         self._look = DotLook(self._items, self._bias) if wanted and self.n_items else None
         self._patience = Patience(cost=_CLOSER_COST)
         self.user_bytes = 24 * (d_u + width + sum(len(layer.bias) for layer in self._user_tower))
+        cache_bytes = devices.cache_bytes(self.device) if cache_bytes is None else cache_bytes
         self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
         self._scratch = Scratch(self.device)
 
@@ -84,7 +86,8 @@ class DotScorer:
 
     def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
         """See `Scorer.exact`."""
-        return in_chunks(self._exact_pairs, users, items)
+        n_at_once = devices.exact_pairs(self.device, self._items.shape[1])
+        return in_chunks(self._exact_pairs, users, items, n_at_once=n_at_once)
 
     def _embed_items(self, width: int) -> None:
         self._items = torch.empty(self.n_items, width, device=self.device)

@@ -18,6 +18,7 @@ class ItemAxis:
     """
 
     def __init__(self, n_items: int, candidates: IntArray | None, device: torch.device) -> None:
+        self.device = device
         self.n_positions = n_items if candidates is None else len(candidates)
         self._candidates = None if candidates is None else np.array(candidates, dtype=np.int64)
         self._rows = None if self._candidates is None else torch.from_numpy(self._candidates).to(device)
@@ -25,6 +26,10 @@ class ItemAxis:
     def rows(self, start: int, stop: int) -> ItemRows:
         """What a scorer takes for positions `start` up to `stop`."""
         return slice(start, stop) if self._rows is None else self._rows[start:stop]
+
+    def rows_of(self, positions: torch.Tensor) -> torch.Tensor:
+        """Item rows of `positions`, both int64 on the device."""
+        return positions if self._rows is None else self._rows[positions]
 
     def items(self, positions: IntArray) -> IntArray:
         """Item rows of `positions`."""
@@ -54,16 +59,15 @@ def seen_pairs(seen: SparseRows | None, users: IntArray) -> tuple[IntArray, IntA
 class SeenMask(NamedTuple):
     """What a block of users has seen: (place in the block, position on the axis), ascending by position."""
 
-    places: IntArray
     positions: IntArray
+    places_on_device: torch.Tensor
+    positions_on_device: torch.Tensor
 
     def hide(self, scores: torch.Tensor, start: int) -> None:
         """Set the seen pairs of a tile of scores `(block, n)`, whose first item is at position `start`, to -inf."""
         first, last = np.searchsorted(self.positions, (start, start + scores.shape[1]))
         if first < last:
-            places = torch.from_numpy(self.places[first:last]).to(scores.device)
-            columns = torch.from_numpy(self.positions[first:last] - start).to(scores.device)
-            scores[places, columns] = -torch.inf
+            scores[self.places_on_device[first:last], self.positions_on_device[first:last] - start] = -torch.inf
 
 
 def seen_mask(seen: SparseRows | None, users: IntArray, axis: ItemAxis) -> SeenMask:
@@ -72,4 +76,6 @@ def seen_mask(seen: SparseRows | None, users: IntArray, axis: ItemAxis) -> SeenM
     positions = axis.positions(items)
     order = np.argsort(positions, kind="stable")
     order = order[np.searchsorted(positions[order], 0) :]
-    return SeenMask(places[order], positions[order])
+    positions = positions[order]
+    on_device = (torch.from_numpy(values).to(axis.device) for values in (places[order], positions))
+    return SeenMask(positions, *on_device)

@@ -5,8 +5,10 @@ import numpy.typing as npt
 import torch
 
 from recsys_polars.errors import ArtefactError
+from recsys_polars.ranking import devices
 from recsys_polars.ranking.bfloat16 import MlpLook, Patience, pays
 from recsys_polars.ranking.canonical import RowCache, in_chunks
+from recsys_polars.ranking.fused import FusedLook, fused_look
 from recsys_polars.ranking.layers import (
     Layer,
     Scratch,
@@ -40,15 +42,15 @@ class MlpScorer:
         device: where the scores are computed.
         scratch_pairs: pairs whose hidden activations are held at a time; by default what a CPU's cache, or a GPU,
             likes.
-        cache_bytes: memory for canonical item halves that are kept.
+        cache_bytes: memory for canonical item halves that are kept; by default what suits the device.
         bfloat16: whether pairs are first scored in bfloat16, and in float32 where that leaves it open; by default where
             the CPU has instructions for it. It changes the time, never the lists.
+        fused: whether they are first scored in float16, by one kernel; by default on CUDA. As above.
 
     Raises:
         ArtefactError: shapes that don't fit together.
     """
 
-    block_users = 256
     threads_share_blocks = False
 
     def __init__(
@@ -60,11 +62,13 @@ class MlpScorer:
         name: str = "mlp",
         device: torch.device | str = "cpu",
         scratch_pairs: int | None = None,
-        cache_bytes: int = 64 << 20,
+        cache_bytes: int | None = None,
         bfloat16: bool | None = None,
+        fused: bool | None = None,
     ) -> None:
         self.name, self.device = name, torch.device(device)
         self.n_users, self.n_items = len(user_vectors), len(item_vectors)
+        self.block_users = devices.block_users(self.device)
         self._U, self._V = user_vectors, item_vectors
         d_u = user_vectors.shape[1]
         self.user_invariant = d_u == 0
@@ -79,12 +83,10 @@ class MlpScorer:
         self._hidden = [Scratch(self.device) for _ in (first, *self._tail)]
         self._scores = Scratch(self.device)
         self._embed_items(width)
-        wanted = (
-            pays(min(first.weight.shape[0], len(self._tail[0].bias)), self.device) if bfloat16 is None else bfloat16
-        )
-        wanted = wanted and len(self._tail) == 2 and self.n_items > 0
-        self._look = MlpLook(self._tail, self._halves) if wanted else None
+        fused = self.device.type == "cuda" if fused is None else fused
+        self._look = fused_look(self._tail, self._halves) if fused else self._bfloat16_look(bfloat16)
         self._patience = Patience(cost=_CLOSER_COST)
+        cache_bytes = devices.cache_bytes(self.device) if cache_bytes is None else cache_bytes
         self._cache = RowCache(self._exact_items, n_rows=self.n_items, row_bytes=8 * width, cache_bytes=cache_bytes)
 
     def block(self, users: IntArray) -> UserBlock:
@@ -95,7 +97,13 @@ class MlpScorer:
 
     def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
         """See `Scorer.exact`."""
-        return in_chunks(self._exact_pairs, users, items)
+        n_at_once = devices.exact_pairs(self.device, self._halves.shape[1])
+        return in_chunks(self._exact_pairs, users, items, n_at_once=n_at_once)
+
+    def _bfloat16_look(self, wanted: bool | None) -> MlpLook | None:
+        if wanted is None:
+            wanted = pays(min(self._halves.shape[1], len(self._tail[0].bias)), self.device)
+        return MlpLook(self._tail, self._halves) if wanted and len(self._tail) == 2 and self.n_items else None
 
     def _embed_items(self, width: int) -> None:
         self._halves = torch.empty(self.n_items, width, device=self.device)
@@ -123,13 +131,13 @@ class MlpScorer:
         return error[:, 0]
 
     def _first_block(self, halves: torch.Tensor, error: torch.Tensor, bound: torch.Tensor) -> UserBlock | None:
-        """A block that begins in bfloat16; None where that isn't wanted, or wouldn't leave enough out."""
+        """A block that begins in 16 bits; None where that isn't wanted, or wouldn't leave enough out."""
         look = self._look
         if look is None or self._patience.lost:
             return None
         users, wide = look.users(halves, error + self._half_error)
         first = as_bound(wide)
-        if not bool(first.isfinite().all()):  # a broken vector, which a maximum of bits would hide
+        if not bool((first.isfinite() & bound.isfinite()).all()):  # a broken vector, which a maximum of bits would hide
             return None
         tried = slice(0, _USERS_TRIED)
         self._patience.try_on(lambda items: self._score_first(look, users[tried], items), first[tried], self.n_items)
@@ -152,7 +160,7 @@ class MlpScorer:
                 )
         return scores
 
-    def _score_first(self, look: MlpLook, users: torch.Tensor, items: ItemRows) -> torch.Tensor:
+    def _score_first(self, look: MlpLook | FusedLook, users: torch.Tensor, items: ItemRows) -> torch.Tensor:
         rows = range(*items.indices(self.n_items)) if isinstance(items, slice) else items
         scores = self._scores.take(len(users), len(rows))
         for start in range(0, len(rows), self._scratch_pairs):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from recsys_polars.errors import ArtefactError
 from recsys_polars.ranking.protocol import IntArray, Scorer
@@ -34,3 +35,22 @@ def top_of_each(
     sorted_places = places[order]
     ranks = np.arange(len(order)) - np.searchsorted(sorted_places, sorted_places) + 1
     return order[ranks <= k], ranks[ranks <= k]
+
+
+def kth_of_each(places: torch.Tensor, values: torch.Tensor, k: int, n_places: int) -> torch.Tensor:
+    """The k-th largest value of each place `(n_places,)`, -inf where it has fewer; on the device, without a wait.
+
+    Args:
+        places: int64 `(m,)`, below `n_places`.
+        values: float32 `(m,)`.
+        k: from 1.
+        n_places: how many places there are.
+    """
+    by_value = torch.argsort(values, descending=True)
+    sorted_places, order = torch.sort(places[by_value], stable=True)
+    every_place = torch.arange(n_places, device=places.device)
+    kth = torch.searchsorted(sorted_places, every_place) + (k - 1)
+    enough = kth < torch.searchsorted(sorted_places, every_place, right=True)
+    if not len(values):
+        return values.new_full((n_places,), -torch.inf)
+    return torch.where(enough, values[by_value[order[kth.clamp_max(len(values) - 1)]]], -torch.inf)

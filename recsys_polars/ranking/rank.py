@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from recsys_polars.errors import InputError
+from recsys_polars.ranking import devices
 from recsys_polars.ranking.items import ItemAxis, seen_mask, seen_pairs
 from recsys_polars.ranking.order import broken_score, stored_scores, top_of_each
 from recsys_polars.ranking.protocol import IntArray, Scorer, SparseRows, TopK
@@ -14,8 +15,6 @@ from recsys_polars.ranking.shortlist import Shortlist
 from recsys_polars.ranking.threads import mapped
 
 _SMALLEST_TILE = 256
-_TILE_SCORES = {"cpu": 1 << 21}  # what a CPU's cache likes; elsewhere memory alone decides
-_SCORE_BYTES = 32  # of a tile, per pair: the score, its group, and the worst case of every group being opened
 _PENDING_BYTES = 96  # of a shortlist, per pair: on the device, on the host, sorted
 
 
@@ -82,10 +81,11 @@ def block_sizes(scorer: Scorer, *, n_users: int, n_items: int, k: int, memory_by
     pending = max(1024, half // _PENDING_BYTES)
     per_user = scorer.user_bytes + 8 * k
     smallest_tile = min(max(1, n_items), _SMALLEST_TILE)
-    by_memory = min(half // (per_user + smallest_tile * _SCORE_BYTES), pending // (2 * k))
+    score_bytes = devices.score_bytes(scorer.device)
+    by_memory = min(half // (per_user + smallest_tile * score_bytes), pending // (2 * k))
     block = int(np.clip(min(by_memory, -(-n_users // n_threads)), 1, scorer.block_users))
-    by_memory = (half // block - per_user) // _SCORE_BYTES
-    by_cache = _TILE_SCORES.get(scorer.device.type, 1 << 27) // block
+    by_memory = (half // block - per_user) // score_bytes
+    by_cache = devices.tile_scores(scorer.device) // block
     tile = int(np.clip(min(by_memory, by_cache), smallest_tile, max(1, n_items)))
     return BlockSizes(block, tile, pending, n_threads)
 

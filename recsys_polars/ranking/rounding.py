@@ -35,7 +35,7 @@ def gamma_double(n_terms: int) -> float:
 
 
 def gamma_bfloat16(n_terms: int) -> float:
-    """Largest relative error of a sum of `n_terms` products of bfloat16, which float32 holds exactly.
+    """Largest relative error of a sum of `n_terms` products of bfloat16 or float16, which float32 holds exactly.
 
     It is added up in float32, by instructions that add in pairs and may cut off instead of rounding: 4 u a step.
     """
@@ -71,9 +71,9 @@ def as_bound(error: torch.Tensor) -> torch.Tensor:
 
     That is where it isn't a number, or so large that the score itself, at most 2^25 times as large, may overflow.
     """
-    infinite = torch.tensor(float("inf"), device=error.device)
-    rounded = torch.nextafter((error * SLACK).float(), infinite)
-    return torch.where(rounded <= _LARGEST, rounded, infinite)
+    nearest = (error * SLACK).float()
+    rounded = torch.nextafter(nearest, torch.full_like(nearest, torch.inf))
+    return torch.where(rounded <= _LARGEST, rounded, torch.inf)
 
 
 def floor_below(value: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
@@ -88,5 +88,6 @@ def floor_below(value: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
     """
     exact = value.double()
     floor = exact - margin.double() - 2.0**-22 * (exact.abs() + margin.double()) - UNDERFLOW
-    below = torch.nextafter(floor.float(), torch.tensor(float("-inf"), device=value.device))
-    return torch.nan_to_num(below, nan=float("-inf"), neginf=float("-inf"))
+    nearest = floor.float()
+    below = torch.nextafter(nearest, torch.full_like(nearest, -torch.inf))  # made on the device: nobody waits for it
+    return torch.nan_to_num(below, nan=-torch.inf, neginf=-torch.inf)

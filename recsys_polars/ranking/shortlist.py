@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from recsys_polars.ranking.items import ItemAxis
-from recsys_polars.ranking.order import stored_scores, top_of_each
+from recsys_polars.ranking.order import kth_of_each, stored_scores, top_of_each
 from recsys_polars.ranking.protocol import Closer, IntArray, Scorer, UserBlock
 from recsys_polars.ranking.rounding import floor_below
 
@@ -41,7 +41,7 @@ class Shortlist:
         self._floor = self._bound.new_full((len(users),), -torch.inf)
         self._pending: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self._n_pending = 0
-        self._places = self._positions = np.empty(0, dtype=np.int64)
+        self._places = self._positions = self._ranks = np.empty(0, dtype=np.int64)
         self._scores = np.empty(0, dtype=np.float32)
 
     def offer(self, scores: torch.Tensor, start: int) -> None:
@@ -64,34 +64,34 @@ class Shortlist:
     def top(self) -> tuple[IntArray, IntArray, npt.NDArray[np.float32], IntArray]:
         """(place in the block, position, stored score, rank) of the lists so far, by place and rank."""
         self._settle()
-        chosen, ranks = top_of_each(self._places, self._positions, self._scores, self._k)
-        return self._places[chosen], self._positions[chosen], self._scores[chosen], ranks
+        return self._places, self._positions, self._scores, self._ranks
 
     def _opened(
         self, places: torch.Tensor, groups: torch.Tensor, values: torch.Tensor, group: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(place, column, value) of what reaches the floor in these groups of columns of `values` `(block, n)`."""
         columns = groups[:, None] * group + torch.arange(group, device=groups.device)
-        places = places[:, None].expand_as(columns)
+        rows = places[:, None]
         inside = columns < values.shape[1]
         columns = columns.clamp_max(values.shape[1] - 1)
         found = (
-            values.view(-1)[places * values.shape[1] + columns]
+            values.view(-1)[rows * values.shape[1] + columns]
             if values.is_contiguous()
-            else (values.t().reshape(-1)[columns * len(values) + places])
+            else (values.t().reshape(-1)[columns * len(values) + rows])
         )
-        keep = inside & (found >= self._floor[places]) & (found > -torch.inf)
-        return places[keep], columns[keep], found[keep]
+        keep = inside & (found >= self._floor[rows]) & (found > -torch.inf)
+        at = keep.view(-1).nonzero()[:, 0]  # one wait for the device; a mask would take one each
+        return places[at // group], columns.view(-1)[at], found.view(-1)[at]
 
     def _settle(self) -> None:
         """Score what is pending exactly, and keep the k best of each user."""
         if not self._n_pending:
             return
         places, positions, values = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
-        alive = values >= self._floor[places]
+        alive = (values >= self._floor[places]).nonzero()[:, 0]
         places, positions = places[alive], positions[alive]
         if self._closer is not None:
-            alive = self._still_alive(self._closer, places, positions)
+            alive = self._still_alive(self._closer, places, positions).nonzero()[:, 0]
             places, positions = places[alive], positions[alive]
         new_places, new_positions = places.cpu().numpy(), positions.cpu().numpy()
         self._pending, self._n_pending = [], 0
@@ -105,19 +105,15 @@ class Shortlist:
 
     def _still_alive(self, closer: Closer, places: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Which pairs could still be among the k best, by their closer scores alone: `(m,)` of bool."""
-        items = torch.from_numpy(self._axis.items(positions.cpu().numpy())).to(positions.device)
-        values = closer.score(places, items)
-        chosen, ranks = top_of_each(places.cpu().numpy(), positions.cpu().numpy(), values.cpu().numpy(), self._k)
-        last = torch.from_numpy(chosen[ranks == self._k]).to(places.device)
-        reached = torch.full_like(self._floor, -torch.inf)
-        reached[places[last]] = values[last]
+        values = closer.score(places, self._axis.rows_of(positions))
+        reached = kth_of_each(places, values, self._k, len(self._floor))
         return values >= floor_below(reached, 2 * closer.bound)[places]
 
     def _drop_all_but_the_best(self) -> None:
-        chosen, ranks = top_of_each(self._places, self._positions, self._scores, self._k)
+        chosen, self._ranks = top_of_each(self._places, self._positions, self._scores, self._k)
         self._places, self._positions = self._places[chosen], self._positions[chosen]
         self._scores = self._scores[chosen]
-        last = ranks == self._k
+        last = self._ranks == self._k
         reached = torch.full_like(self._floor, -torch.inf)
         full = torch.from_numpy(self._places[last]).to(reached.device)
         reached[full] = torch.from_numpy(self._scores[last]).to(reached.device)

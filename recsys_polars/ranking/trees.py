@@ -9,6 +9,7 @@ from torch.nn.functional import embedding_bag
 
 from recsys_polars.errors import ArtefactError
 from recsys_polars.ranking.canonical import in_chunks, sum_in_order
+from recsys_polars.ranking.devices import exact_pairs
 from recsys_polars.ranking.layers import Scratch
 from recsys_polars.ranking.patterns import first_of_each_kind, joint_patterns
 from recsys_polars.ranking.protocol import FloatArray, IntArray, UserBlock
@@ -89,7 +90,8 @@ class TreeScorer:
         """See `Scorer.exact`. Items with the same bits are scored once a user: catalogues have thousands of those."""
         distinct, at = np.unique(users * len(self._kind_item) + self._kind[items], return_inverse=True)
         user_rows, kinds = np.divmod(distinct, len(self._kind_item))
-        return in_chunks(self._exact_pairs, user_rows, self._kind_item[kinds])[at]
+        n_at_once = exact_pairs(self.device, len(self._n_leaves))
+        return in_chunks(self._exact_pairs, user_rows, self._kind_item[kinds], n_at_once=n_at_once)[at]
 
     def _as_scores(self, sums: torch.Tensor) -> torch.Tensor:
         """Sums `(n, block)`, float16, as scores `(block, n)`: transposed only in name."""

@@ -4,8 +4,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
-from recsys_polars.ranking import DotScorer, MlpScorer, PerItemScorer, SparseRows, TreeScorer
+from recsys_polars.ranking import DotScorer, MlpScorer, PerItemScorer, SparseRows, TreeScorer, fused
 from tests.ranking import oracle
 
 
@@ -76,6 +77,22 @@ def bfloat16_mlp(rng, n_users=6, n_items=50, levels=None):
         V = near_ties(rng, V)
     network = layers(rng, [7, int(rng.integers(1, 12)), int(rng.integers(1, 6)), 1], levels)
     scorer = MlpScorer(U, V, network, scratch_pairs=int(rng.choice([1, 7, 4096])), bfloat16=True)
+    return Case(scorer, oracle.mlp_scores(U, V, network))
+
+
+def fused_scorer(U, V, network, kernel=fused.reference, **options):
+    """As on a GPU, but for the kernel: a first look in float16, a closer one, and the canonical score."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "load_kernel", lambda: kernel)
+        return MlpScorer(U, V, network, fused=True, **options)
+
+
+def fused_mlp(rng, n_users=6, n_items=50, levels=None):
+    U, V = numbers(rng, n_users, 4, levels=levels), numbers(rng, n_items, 3, levels=levels)
+    if levels is None:
+        V = near_ties(rng, V)
+    network = layers(rng, [7, int(rng.integers(1, 40)), int(rng.integers(1, 20)), 1], levels)
+    scorer = fused_scorer(U, V, network, scratch_pairs=int(rng.choice([1, 7, 4096])))
     return Case(scorer, oracle.mlp_scores(U, V, network))
 
 
@@ -152,6 +169,13 @@ def crowded_bfloat16_mlp(rng):
     return Case(MlpScorer(U, V, network, bfloat16=True), oracle.mlp_scores(U, V, network))
 
 
+def crowded_fused_mlp(rng):
+    """The same for float16."""
+    near = [crowd(rng, 10, 150), numbers(rng, 10) * (1 + numbers(rng, 150, 10) * 2.0**-13)]
+    U, V, network = numbers(rng, 3, 10), np.concatenate(near).astype(np.float32), layers(rng, [20, 32, 8, 1])
+    return Case(fused_scorer(U, V, network), oracle.mlp_scores(U, V, network))
+
+
 def crowded_trees(rng):
     """Items with the same leaf values in another order of trees: equal sums but for the last bits."""
     values = [(np.array([0.0, 1.0, 3.0]) / 7 + 1e-9 * rng.normal(size=3)) for _ in range(20)]
@@ -163,7 +187,15 @@ def crowded_trees(rng):
 
 CROWDED = {
     make.__name__: make
-    for make in (crowded_dot, crowded_bfloat16_dot, crowded_two_tower, crowded_mlp, crowded_bfloat16_mlp, crowded_trees)
+    for make in (
+        crowded_dot,
+        crowded_bfloat16_dot,
+        crowded_two_tower,
+        crowded_mlp,
+        crowded_bfloat16_mlp,
+        crowded_fused_mlp,
+        crowded_trees,
+    )
 }
 KINDS = {
     make.__name__: make
@@ -173,6 +205,7 @@ KINDS = {
         two_tower,
         mlp,
         bfloat16_mlp,
+        fused_mlp,
         trees,
         trees_of_few_kinds,
         popularity,

@@ -1,10 +1,22 @@
 """The loop's edges: short lists, empty ones, huge ties, broken scores, bad arguments."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from recsys_polars.errors import ArtefactError, InputError
-from recsys_polars.ranking import BlockSizes, DotScorer, MlpScorer, PerItemScorer, SparseRows, TreeScorer, rank_blocks
+from recsys_polars.ranking import (
+    BlockSizes,
+    DotScorer,
+    MlpScorer,
+    PerItemScorer,
+    SparseRows,
+    TreeScorer,
+    devices,
+    rank_blocks,
+)
 from recsys_polars.ranking.rank import block_sizes
 
 
@@ -114,6 +126,17 @@ def test_sizes_shrink_with_the_memory_down_to_one_user():
     least = block_sizes(scorer, n_users=1000, n_items=100_000, k=10, memory_bytes=0)
     assert wide.users * wide.items > narrow.users * narrow.items > least.users * least.items
     assert (least.users, least.items) == (1, 256)
+
+
+def test_a_gpu_gets_large_blocks_and_tiles_in_the_same_memory():
+    device = torch.device("cuda")
+    scorer = SimpleNamespace(
+        device=device, block_users=devices.block_users(device), user_bytes=17_000, threads_share_blocks=False
+    )
+    sizes = block_sizes(scorer, n_users=85_083, n_items=67_706, k=10, memory_bytes=1 << 30)
+    assert (sizes.users, sizes.threads) == (4096, 1)
+    assert sizes.items > 10_000
+    assert sizes.users * (4 * sizes.items + scorer.user_bytes) < 1 << 29
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
