@@ -476,3 +476,13 @@ class TestTrain:
             train(tmp_path / "nowhere", "popularity", CPU)
         with pytest.raises(ArtefactError):
             open_store(tmp_path / "nowhere")
+
+
+def test_only_an_mlp_of_many_users_is_ranked_approximately(shop, tmp_path):
+    train(shop.store.path, "two-tower", CPU)
+    with pytest.raises(InputError, match="expected an mlp, found two-tower"):
+        ranked(shop, tmp_path / "p.parquet", kind="two-tower", approx=True)
+    train(shop.store.path, "mlp", CPU)
+    with pytest.raises(InputError, match="expected 3,584 users or more"):
+        ranked(shop, tmp_path / "p.parquet", kind="mlp", approx=True)
+    assert not (tmp_path / "p.parquet").exists()

@@ -19,6 +19,9 @@ from recsys_polars.models import KINDS
 @click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
 @click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
+@click.option(
+    "--approx", is_flag=True, help="mlp only: let a dot product choose what is scored; measure what it misses."
+)
 @device_option
 @memory_option("For the blocks of scores.")
 def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
@@ -27,6 +30,7 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
     \b
     recsys-polars rank --out preds.parquet
     recsys-polars rank --model two-tower --users all -k 50 --out lists.parquet
+    recsys-polars rank --model mlp --approx --users all --out lists.parquet
     """
     from recsys_polars.recipes.rank import RankSettings, rank
 
@@ -40,6 +44,8 @@ def summary(figures: dict[str, Any], out: Path) -> str:
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
     unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]
     unknown = [text for text in unknown if not text.endswith(" 0")]
+    if figures["recall_of_exact"] is not None:
+        unknown.append(f"{figures['recall_of_exact']:.2%} of the exact lists found, where both were made")
     notes = ", ".join([cold, *unknown])
     return (
         f"{out}: {figures['model']}, top {min(figures['k'], figures['items'])} of {figures['items']:,} items "

@@ -95,6 +95,13 @@ class MlpScorer:
         bound = as_bound(self._error(halves, error))
         return self._first_block(halves, error, bound) or UserBlock(lambda items: self._score(halves, items), bound)
 
+    def in_float32(self, users: IntArray) -> UserBlock:
+        """A block without bfloat16, and its closer look: the same scores for scattered pairs."""
+        halves, error = forward_with_error([self._user_layer], to_float32(self._U[users], self.device))
+        bound = as_bound(self._error(halves, error))
+        closer = Closer(lambda places, items: self._score_pairs(halves, places, items), bound)
+        return UserBlock(lambda items: self._score(halves, items), bound, closer)
+
     def exact(self, users: IntArray, items: IntArray) -> npt.NDArray[np.float64]:
         """See `Scorer.exact`."""
         n_at_once = devices.exact_pairs(self.device, self._halves.shape[1])
@@ -143,7 +150,7 @@ class MlpScorer:
         self._patience.try_on(lambda items: self._score_first(look, users[tried], items), first[tried], self.n_items)
         if self._patience.lost:
             return None
-        closer = Closer(lambda places, items: self._score_pairs(halves, places, items), bound)
+        closer = Closer(lambda places, items: self._score_closer(halves, places, items), bound)
         return UserBlock(lambda items: self._score_first(look, users, items), first, closer)
 
     def _score(self, user_halves: torch.Tensor, items: ItemRows) -> torch.Tensor:
@@ -170,10 +177,13 @@ class MlpScorer:
         self._patience.n_first += scores.numel()
         return scores
 
+    def _score_closer(self, user_halves: torch.Tensor, places: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        self._patience.n_closer += len(places)
+        return self._score_pairs(user_halves, places, items)
+
     def _score_pairs(self, user_halves: torch.Tensor, places: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Float32 logits of scattered pairs `(m,)`."""
         scores = torch.empty(len(places), device=self.device)
-        self._patience.n_closer += len(places)
         for start in range(0, len(places), self._scratch_pairs):
             part = slice(start, start + self._scratch_pairs)
             hidden = user_halves[places[part]].add_(self._halves[items[part]])

@@ -37,6 +37,8 @@ class UserBlock(NamedTuple):
     """
     closer: Closer | None = None
     """Where `bound` is wide: what is asked before `exact`, about the pairs that the fast scores leave over."""
+    shifted: bool = False
+    """Fast scores are to be compared with each other alone: they may be off by more, and all of a user's alike."""
 
 
 class Scorer(Protocol):

@@ -36,7 +36,7 @@ class Shortlist:
         self, scorer: Scorer, users: IntArray, block: UserBlock, axis: ItemAxis, *, k: int, capacity: int
     ) -> None:
         self._scorer, self._users, self._axis, self._k, self._capacity = scorer, users, axis, k, capacity
-        self._bound, self._closer = block.bound, block.closer
+        self._bound, self._closer, self._shifted = block.bound, block.closer, block.shifted
         self._best = self._bound.new_full((len(users), k), -torch.inf)
         self._floor = self._bound.new_full((len(users),), -torch.inf)
         self._pending: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -113,6 +113,8 @@ class Shortlist:
         chosen, self._ranks = top_of_each(self._places, self._positions, self._scores, self._k)
         self._places, self._positions = self._places[chosen], self._positions[chosen]
         self._scores = self._scores[chosen]
+        if self._shifted:
+            return
         last = self._ranks == self._k
         reached = torch.full_like(self._floor, -torch.inf)
         full = torch.from_numpy(self._places[last]).to(reached.device)
