@@ -90,7 +90,7 @@ PEERS = (
     Peer(
         "hybrid (LightFM)",
         lambda f, **chosen: peers.hybrid(f.likes, f.terms, f.known_items, **chosen),
-        _grid(factors=[16, 64], epochs=[5, 15, 45]),
+        _grid(factors=[32], epochs=[10, 30, 90]),
     ),
 )
 
