@@ -1,6 +1,6 @@
 """`audit_leaks`: what a store knows of the time after its cuts."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from recsys_polars.foresight import FEWEST_PAIRS, Foresight, foresee, pair_at_ra
 from recsys_polars.outcomes import list_outcomes
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import cut_interactions, filter_train, fit_features, label_pairs
-from recsys_polars.recipes.raw import BuildSettings
+from recsys_polars.recipes.raw import BuildSettings, settings_of
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import CUTS, PARTS, features_table
 
@@ -75,9 +75,7 @@ def audit_leaks(path: Path, *, progress: Progress = silent) -> list[Check]:
 
 def _open(path: Path) -> Audit:
     store = open_store(path)
-    names = {field.name for field in fields(BuildSettings)}
-    asked = store.manifest["parameters"].items()
-    settings = BuildSettings(**{name: value for name, value in asked if name in names})
+    settings = settings_of(store)
     # The cuts are those of all interactions: deleting what came after one must not move it.
     parted = cut_interactions(store.scan("interactions"), settings).collect()
     return Audit(store, settings, store.scan("items").collect(), parted)

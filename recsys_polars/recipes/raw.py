@@ -1,7 +1,7 @@
 """Raw files -> the tables `interactions` and `items` of a store being built, and what became of every row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from recsys_polars.errors import InputError, TableError
 from recsys_polars.recipes.embedded import embedded_files
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items, reading
 from recsys_polars.splitting import Split
-from recsys_polars.store import StoreWriter
+from recsys_polars.store import Store, StoreWriter
 from recsys_polars.tables import Interactions, Items
 
 Sources = tuple[ParsedInteractions, ParsedItems | None]
@@ -80,6 +80,13 @@ def with_defaults(settings: BuildSettings) -> BuildSettings:
     interactions, items = embedded_files()
     split = settings.split or "user-time"
     return replace(settings, interactions=str(interactions), items=str(items), format="movielens", split=split)
+
+
+def settings_of(store: Store) -> BuildSettings:
+    """Return what a store was built with."""
+    names = {field.name for field in fields(BuildSettings)}
+    asked = store.manifest["parameters"].items()
+    return BuildSettings(**{name: value for name, value in asked if name in names})
 
 
 def open_sources(settings: BuildSettings) -> Sources:
