@@ -7,7 +7,7 @@ import click
 
 from recsys_polars.cli import build_features, evaluate, rank, train
 from recsys_polars.cli.shared import Bars, Command, print_table, say
-from recsys_polars.models import KINDS
+from recsys_polars.models import NAMES
 
 if TYPE_CHECKING:
     from recsys_polars.recipes.shelves import Shelf
@@ -31,7 +31,7 @@ def command() -> None:
 
     path = FOLDER / "store"
     seconds: dict[str, float] = {}
-    files = {kind: FOLDER / f"{kind}.parquet" for kind in KINDS}
+    files = {kind: FOLDER / f"{kind}.parquet" for kind in NAMES}
     with Bars() as bars:
         store = building.build_features(BuildSettings(), path, progress=bars)
         build_features.print_steps(store.manifest)

@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from recsys_polars.cli.shared import LARGEST_K, Bars, Command, device_option, memory_option, say, store_option
-from recsys_polars.models import KINDS
+from recsys_polars.models import NAMES
 
 
 @click.command("rank", cls=Command)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write."
 )
-@click.option("--model", "kind", type=click.Choice(list(KINDS)), help="Default: the model trained last.")
+@click.option("--model", "kind", type=click.Choice(NAMES), help="Default: the model trained last.")
 @store_option
 @click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
 @click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")

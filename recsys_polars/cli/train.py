@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
-from recsys_polars.models import KINDS
+from recsys_polars.models import NAMES
 
 
 @click.command("train", cls=Command)
-@click.option("--model", "kind", type=click.Choice(list(KINDS)), required=True)
+@click.option("--model", "kind", type=click.Choice(NAMES), required=True)
 @store_option
 @device_option
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True)

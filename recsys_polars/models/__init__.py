@@ -15,6 +15,10 @@ KINDS = {
     "two-tower": "recsys_polars.models.two_tower:TwoTower",
 }
 """The import path of each kind."""
+AUTO = "auto"
+"""Trained and ranked by recipes of its own: its candidates depend on what a user has seen."""
+NAMES = (*KINDS, AUTO)
+"""What a user may name."""
 
 
 def model_class(kind: str) -> "type[Model]":
@@ -24,6 +28,6 @@ def model_class(kind: str) -> "type[Model]":
         InputError: an unknown kind.
     """
     if kind not in KINDS:
-        raise InputError(f"model: expected one of {', '.join(KINDS)}, found {kind!r}")
+        raise InputError(f"model: expected one of {', '.join(NAMES)}, found {kind!r}")
     module, name = KINDS[kind].split(":")
     return cast("type[Model]", getattr(import_module(module), name))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from recsys_polars import counting, metrics
 from recsys_polars.artefacts import current_generation, fingerprint
 from recsys_polars.errors import ArtefactError, InputError
-from recsys_polars.models import KINDS
+from recsys_polars.models import NAMES
 from recsys_polars.recipes import history_before
 from recsys_polars.recipes.rank import METADATA_KEY
 from recsys_polars.store import Store, open_store
@@ -134,7 +134,7 @@ def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
     """How long the model was trained, if it is still the one in the store."""
     kind = str(run.get("model"))
     folder = store.models_folder / kind
-    if kind not in KINDS or not (folder / "CURRENT").is_file():
+    if kind not in NAMES or not (folder / "CURRENT").is_file():
         return None
     manifest = current_generation(folder)[1]
     return manifest["seconds"] if fingerprint(manifest["files"]) == run.get("model_files") else None

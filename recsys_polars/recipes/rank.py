@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ import pyarrow as pa
 from recsys_polars.artefacts import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
-from recsys_polars.models.protocol import Device, Model
-from recsys_polars.ranking import MlpScorer, PerItemScorer, Scorer, SparseRows, rank_blocks
+from recsys_polars.models import AUTO
+from recsys_polars.models.protocol import Device
+from recsys_polars.ranking import MlpScorer, PerItemScorer, Scorer, SparseRows, TopK, rank_blocks
 from recsys_polars.ranking.approximate import ApproximateScorer, approximate
 from recsys_polars.recipes import Progress, knowledge_before, silent
+from recsys_polars.recipes.auto import auto_ranker
 from recsys_polars.recipes.ids import read_ids
 from recsys_polars.recipes.parts import parts_of
 from recsys_polars.recipes.train import load_model
+from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store, open_store
 
 METADATA_KEY = b"recsys_polars"
@@ -68,14 +73,14 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         ArtefactError: no store, or no model trained on its current generation.
     """
     store = open_store(path)
-    model, manifest = load_model(store, settings.kind)
+    _, manifest = find_model(store, settings.kind)
     recipe = manifest["settings"]["recipe"]
     exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
     known = knowledge_before(store, "test")
     user_ids = _user_ids(store, known, settings.users)
     candidates, n_unknown = _candidates(known, settings.candidates)
     began = time.perf_counter()
-    queue = _queue(known, user_ids, model, candidates, settings, exclude_seen=exclude_seen)
+    queue = _queue(_Job(store, manifest["kind"], known, candidates, exclude_seen, settings), user_ids)
     figures = {
         "model": manifest["kind"],
         "model_files": fingerprint(manifest["files"]),
@@ -88,14 +93,14 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         "unknown_candidates": n_unknown,
         "items": known.n_items if candidates is None else len(candidates),
         "exclude_seen": exclude_seen,
-        "recall_of_exact": queue.warm.scorer.recall if isinstance(queue.warm.scorer, ApproximateScorer) else None,
+        "recall_of_exact": queue.warm.recall_of_exact,
     }
     asked = {"users": user_ids.to_list(), "candidates": None if candidates is None else candidates.tolist()}
     n_parts = -(-len(user_ids) // USERS_AT_ONCE)
     with parts_of(out, {**figures, "asked": fingerprint(asked), "users_at_once": USERS_AT_ONCE}) as parts:
         for number in range(n_parts):
             if not parts.has(number):
-                parts.write(number, _part(number, queue, known.item_ids, candidates, settings, progress))
+                parts.write(number, _part(number, queue, known.item_ids, progress))
         complete = parts.folder / "complete"
         parts.join(complete, n_parts, _SCHEMA, {METADATA_KEY: json.dumps(figures)})
         complete.replace(out)
@@ -129,10 +134,10 @@ def _candidates(known: Knowledge, candidates: str) -> tuple[Rows | None, int]:
 
 @dataclass(frozen=True)
 class _Side:
-    """The warm or the cold users: their scorer, whose user j is the j-th of them, and what each has seen."""
+    """The warm or the cold users: what ranks those at some places among them, and how exactly, if it isn't."""
 
-    scorer: Scorer
-    seen: SparseRows | None
+    ranked: Callable[[Rows], Iterator[TopK]]
+    recall_of_exact: float | None = None
 
 
 @dataclass(frozen=True)
@@ -146,67 +151,69 @@ class _Queue:
     cold: _Side
 
 
-def _queue(
-    known: Knowledge,
-    user_ids: pl.Series,
-    model: Model,
-    candidates: Rows | None,
-    settings: RankSettings,
-    *,
-    exclude_seen: bool,
-) -> _Queue:
-    rows = known.rows_of_users(user_ids)
-    is_warm = (rows != NOBODY) & (known.n_positives[rows] > 0)
-    warm, cold = rows[is_warm], rows[~is_warm]
-    popularity = PerItemScorer(known.item_counts.astype(np.float64), n_users=len(cold))
+@dataclass(frozen=True)
+class _Job:
+    """What is ranked, whoever for."""
+
+    store: Store
+    kind: str
+    known: Knowledge
+    candidates: Rows | None
+    exclude_seen: bool
+    settings: RankSettings
+
+
+def _queue(job: _Job, user_ids: pl.Series) -> _Queue:
+    rows = job.known.rows_of_users(user_ids)
+    is_warm = (rows != NOBODY) & (job.known.n_positives[rows] > 0)
+    cold = rows[~is_warm]
+    popularity = PerItemScorer(job.known.item_counts.astype(np.float64), n_users=len(cold))
     return _Queue(
         user_ids=user_ids,
         is_warm=is_warm,
         places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
-        warm=_warm_side(known, warm, model, candidates, settings, exclude_seen=exclude_seen),
-        cold=_Side(popularity, SparseRows(*known.seen(cold)) if exclude_seen else None),
+        warm=_warm_side(job, rows[is_warm]),
+        cold=_scored(job, popularity, cold),
     )
 
 
-def _warm_side(
-    known: Knowledge,
-    users: Rows,
-    model: Model,
-    candidates: Rows | None,
-    settings: RankSettings,
-    *,
-    exclude_seen: bool,
-) -> _Side:
-    scorer = model.scorer(known, users, device=settings.device)
-    seen = SparseRows(*known.seen(users)) if exclude_seen else None
-    if not settings.approx:
-        return _Side(scorer, seen)
+def _warm_side(job: _Job, users: Rows) -> _Side:
+    if job.kind == AUTO:
+        if job.settings.approx:
+            raise InputError("--approx: expected an mlp, found auto")
+        return _Side(
+            auto_ranker(job.store, job.known, users, job.candidates, k=job.settings.k, exclude_seen=job.exclude_seen)
+        )
+    model, _ = load_model(job.store, job.kind)
+    scorer = model.scorer(job.known, users, device=job.settings.device)
+    if not job.settings.approx:
+        return _scored(job, scorer, users)
     if not isinstance(scorer, MlpScorer):
         raise InputError(f"--approx: expected an mlp, found {model.kind}, which is ranked exactly as fast")
-    return _Side(approximate(scorer, k=settings.k, seen=seen, candidates=candidates), seen)
+    seen = SparseRows(*job.known.seen(users)) if job.exclude_seen else None
+    return _scored(job, approximate(scorer, k=job.settings.k, seen=seen, candidates=job.candidates), users)
 
 
-def _part(
-    number: int,
-    queue: _Queue,
-    item_ids: pl.Series,
-    candidates: Rows | None,
-    settings: RankSettings,
-    progress: Progress,
-) -> pa.Table:
+def _scored(job: _Job, scorer: Scorer, users: Rows) -> _Side:
+    """A side that a scorer ranks, whose user j is users[j]."""
+    ranked = partial(
+        rank_blocks,
+        scorer,
+        k=job.settings.k,
+        seen=SparseRows(*job.known.seen(users)) if job.exclude_seen else None,
+        candidates=job.candidates,
+        memory_bytes=job.settings.memory_bytes // 2,
+    )
+    return _Side(ranked, scorer.recall if isinstance(scorer, ApproximateScorer) else None)
+
+
+def _part(number: int, queue: _Queue, item_ids: pl.Series, progress: Progress) -> pa.Table:
     """Rank the users of a part; their predictions in the order of `Predictions`."""
     n_users, done = len(queue.user_ids), number * USERS_AT_ONCE
     part = np.arange(done, min(done + USERS_AT_ONCE, n_users))
     lists = []
     for side, members in ((queue.warm, part[queue.is_warm[part]]), (queue.cold, part[~queue.is_warm[part]])):
-        for top in rank_blocks(
-            side.scorer,
-            queue.places[members],
-            k=settings.k,
-            seen=side.seen,
-            candidates=candidates,
-            memory_bytes=settings.memory_bytes // 2,
-        ):
+        for top in side.ranked(queue.places[members]):
             # The members of a side in this part have consecutive places.
             user = members[top.users - queue.places[members[0]]]
             lists.append(pl.DataFrame({"user": user, "item": top.items, "rank": top.ranks, "score": top.scores}))

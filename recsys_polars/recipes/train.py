@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from recsys_polars import metrics
-from recsys_polars.artefacts import checked_file, current_generation, staged, write_text
-from recsys_polars.errors import ArtefactError
 from recsys_polars.knowledge import Knowledge, Rows
-from recsys_polars.models import KINDS, model_class
+from recsys_polars.models import AUTO, model_class
 from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
+from recsys_polars.recipes.auto import train_auto
+from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store, open_store
 
 VALIDATION_USERS = 2000
@@ -33,27 +33,23 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
         InputError: an unknown kind, or nothing to learn from.
         ArtefactError: no store there.
     """
-    store, cls = open_store(path), model_class(kind)
+    store = open_store(path)
+    if kind == AUTO:
+        return train_auto(store, settings, progress=progress)
+    cls = model_class(kind)
     began = time.perf_counter()
     rounds, chosen = _choose_rounds(store, cls, settings, progress)
     progress("train", 0, 1)
     model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
     progress("train", 1, 1)
-    with staged(store.models_folder / kind) as stage:
-        model.save(stage.folder)
-        for file in sorted(stage.folder.iterdir()):
-            stage.add_file(file.name)
-        stage.facts |= {
-            "kind": kind,
-            "store": store.identity,
-            "settings": asdict(settings),
-            "rounds": model.rounds,
-            "choice": chosen,
-            "training": model.facts,
-            "seconds": time.perf_counter() - began,
-        }
-    write_text(store.models_folder / "CURRENT", kind)
-    return current_generation(store.models_folder / kind)[1]
+    facts = {
+        "settings": asdict(settings),
+        "rounds": model.rounds,
+        "choice": chosen,
+        "training": model.facts,
+        "seconds": time.perf_counter() - began,
+    }
+    return publish_model(store, kind, model.save, facts)
 
 
 def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]]:
@@ -62,36 +58,8 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
     Raises:
         ArtefactError: no such model, or one trained on another generation of the store.
     """
-    kind = kind or _trained_last(store)
-    cls, folder = model_class(kind), store.models_folder / kind
-    if not (folder / "CURRENT").is_file():
-        raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
-    generation, manifest = current_generation(folder)
-    missing = [key for key in ("kind", "store", "settings", "seconds") if key not in manifest]
-    if missing or not isinstance(manifest["settings"], dict) or "recipe" not in manifest["settings"]:
-        raise ArtefactError(
-            f"{folder}: expected a model's manifest, found none of {', '.join(missing) or 'its settings'}"
-        )
-    if manifest.get("kind") != kind:
-        raise ArtefactError(f"{folder}: expected a {kind} model, found {manifest.get('kind')!r}; train it again")
-    if manifest["store"] != store.identity:
-        raise ArtefactError(
-            f"{folder}: expected a model of generation {store.identity} of the store, found one of "
-            f"{manifest['store']}; run train --model {kind} again"
-        )
-    for name in manifest["files"]:
-        checked_file(folder / generation, name, manifest)
-    return cls.load(folder / generation), manifest
-
-
-def _trained_last(store: Store) -> str:
-    pointer = store.models_folder / "CURRENT"
-    if not pointer.is_file():
-        raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
-    kind = pointer.read_text(encoding="utf-8", errors="replace").strip()
-    if kind not in KINDS:
-        raise ArtefactError(f"{pointer}: expected a kind of model, found {kind[:50]!r}; run train --model KIND first")
-    return kind
+    folder, manifest = find_model(store, kind)
+    return model_class(manifest["kind"]).load(folder), manifest
 
 
 def _choose_rounds(

@@ -1,0 +1,144 @@
+"""`auto`: candidates of many signals, and the order of them that does best on the valid part."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys_polars.errors import InputError
+from recsys_polars.knowledge import Knowledge, Rows
+from recsys_polars.models import AUTO
+from recsys_polars.models.devices import torch_device
+from recsys_polars.models.protocol import FitSettings
+from recsys_polars.ranking.protocol import SparseRows, TopK
+from recsys_polars.recipes import Progress, history_before, silent
+from recsys_polars.recipes.build import cut_interactions
+from recsys_polars.recipes.folds import Fold, rolling_folds
+from recsys_polars.recipes.raw import settings_of
+from recsys_polars.recipes.trained import find_model, publish_model
+from recsys_polars.store import Store
+from recsys_polars.two_stage.candidates import Candidates
+from recsys_polars.two_stage.choosing import FOLDS, MOST_USERS, Term, choose_order, n_validations
+from recsys_polars.two_stage.past import Catalogue, catalogue_of, past_of, rows_of
+from recsys_polars.two_stage.ranker import Order, Scope, load_orders, rank_candidates, save_orders
+from recsys_polars.two_stage.trees import PARAMETERS
+
+SCOPES: tuple[Scope, ...] = ("known", "catalogue")
+
+
+def train_auto(store: Store, settings: FitSettings, *, progress: Progress = silent) -> Mapping[str, Any]:
+    """Choose on the valid part how candidates are ordered, learn it again up to the test cut, and save it.
+
+    Returns:
+        The model's manifest.
+
+    Raises:
+        InputError: the notebook's recipe, which has no such model.
+    """
+    if settings.recipe == "notebook":
+        raise InputError("--recipe notebook: expected popularity, catboost or mlp, found auto")
+    began = time.perf_counter()
+    terms = _terms(store, settings.seed, progress)
+    task_type = "GPU" if torch_device(settings.device).type == "cuda" else "CPU"
+    orders: dict[Scope, Order] = {}
+    tried: dict[Scope, dict[str, float]] = {}
+    for number, scope in enumerate(SCOPES):
+        progress("learn to order candidates", number, len(SCOPES))
+        orders[scope], tried[scope] = choose_order(terms, scope, seed=settings.seed, task_type=task_type)
+    facts = {
+        "settings": asdict(settings),
+        "rounds": PARAMETERS["iterations"] if any(order.trees for order in orders.values()) else 0,
+        "choice": {scope: {"by": order.by, "validation": tried[scope]} for scope, order in orders.items()},
+        "training": {},
+        "seconds": time.perf_counter() - began,
+    }
+    return publish_model(store, AUTO, lambda folder: save_orders(orders, folder), facts)
+
+
+def auto_ranker(
+    store: Store, known: Knowledge, users: Rows, candidates: Rows | None, *, k: int, exclude_seen: bool
+) -> Callable[[Rows], Iterator[TopK]]:
+    """Return what ranks places in `users`, block by block, by the `auto` model of a store.
+
+    Args:
+        store: the store, with its model.
+        known: what was known before the test cut.
+        users: user rows, each with a history.
+        candidates: the item rows to choose from; None: all.
+        k: length of a list.
+        exclude_seen: leave out what a user had before the test cut.
+
+    Raises:
+        ArtefactError: the model is missing, damaged, of another generation, or of other features.
+    """
+    folder, _ = find_model(store, AUTO)
+    allowed = np.zeros(known.n_items, dtype=bool)
+    allowed[slice(None) if candidates is None else candidates] = True
+    catalogue = _catalogue(store)
+    past = past_of(catalogue, history_before(store, "test").collect(), _events_before_test(store))
+    order = load_orders(folder)["known" if past.known_items[allowed].all() else "catalogue"]
+    proposed = Candidates(past)
+    order.check(proposed.names)
+
+    def ranked(places: Rows) -> Iterator[TopK]:
+        of_places = users[places]
+        seen = SparseRows(*known.seen(of_places)) if exclude_seen else None
+        for top in rank_candidates(proposed, order, of_places, k=k, seen=seen, allowed=allowed):
+            yield top._replace(users=places[top.users])
+
+    return ranked
+
+
+def _catalogue(store: Store) -> Catalogue:
+    items = store.scan("items").collect().sort("item_id")
+    users = pl.concat([store.scan(table).select("user_id") for table in ("labelled", "repeats", "filtered")])
+    return catalogue_of(
+        items, users.unique().collect()["user_id"].sort(), item_features=settings_of(store).item_features
+    )
+
+
+def _events_before_test(store: Store) -> pl.DataFrame:
+    parted = cut_interactions(store.scan("interactions"), settings_of(store)).filter(pl.col("part") != "test")
+    return parted.join(store.scan("filtered"), on=["user_id", "item_id"], how="anti").collect()
+
+
+def _terms(store: Store, seed: int, progress: Progress) -> list[Term]:
+    """As many terms as choosing and learning ask for, the latest first."""
+    catalogue = _catalogue(store)
+    terms: list[Term] = []
+    for fold in rolling_folds(store):
+        wanted = FOLDS + n_validations(len(term.users) for term in terms)
+        if terms and len(terms) >= wanted:
+            break
+        progress("go back in time", len(terms), max(wanted, FOLDS + 1))
+        terms += _term(fold, catalogue, seed)
+    return terms
+
+
+def _term(fold: Fold, catalogue: Catalogue, seed: int) -> list[Term]:
+    """The term of a fold, none where no user with a history liked anything next."""
+    history = fold.history
+    past = past_of(catalogue, history, fold.events)
+    has_history = np.diff(past.likes.indptr) > 0
+    users, items = (
+        rows_of(catalogue.user_ids, fold.truth["user_id"]),
+        rows_of(catalogue.item_ids, fold.truth["item_id"]),
+    )
+    warm = np.unique(users[has_history[users]])
+    if len(warm) > MOST_USERS:
+        warm = np.sort(np.random.default_rng(seed).permutation(warm)[:MOST_USERS])
+    had = pl.concat([history.select("user_id", "item_id"), fold.filtered.select("user_id", "item_id")])
+    seen = _lists(warm, rows_of(catalogue.user_ids, had["user_id"]), rows_of(catalogue.item_ids, had["item_id"]))
+    term = Term(Candidates(past), past.known_items, warm, _lists(warm, users, items), seen)
+    return [term] if len(warm) else []
+
+
+def _lists(users: Rows, user_rows: Rows, item_rows: Rows) -> SparseRows:
+    """The items of each of `users`, ascending: by place."""
+    wanted = np.isin(user_rows, users)
+    order = np.lexsort((item_rows[wanted], user_rows[wanted]))
+    indptr = np.searchsorted(user_rows[wanted][order], users)
+    return SparseRows(np.append(indptr, len(order)), item_rows[wanted][order])

@@ -1,0 +1,69 @@
+"""The trained models in a store: where they lie, and whether they are of its generation."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recsys_polars.artefacts import checked_file, current_generation, staged, write_text
+from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.models import NAMES
+from recsys_polars.store import Store
+
+
+def publish_model(store: Store, kind: str, save: Callable[[Path], None], facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write a new generation of a model, which becomes the one trained last; return its manifest.
+
+    Args:
+        store: the store that it was trained on.
+        kind: of the model.
+        save: writes the model's files into an empty folder.
+        facts: for the manifest: settings, figures of the training, seconds.
+    """
+    with staged(store.models_folder / kind) as stage:
+        save(stage.folder)
+        for file in sorted(stage.folder.iterdir()):
+            stage.add_file(file.name)
+        stage.facts |= {"kind": kind, "store": store.identity, **facts}
+    write_text(store.models_folder / "CURRENT", kind)
+    return current_generation(store.models_folder / kind)[1]
+
+
+def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]:
+    """Return the folder of a trained model, the one trained last where `kind` is None, and its manifest.
+
+    Raises:
+        InputError: an unknown kind.
+        ArtefactError: no such model, a damaged one, or one trained on another generation of the store.
+    """
+    kind = kind or _trained_last(store)
+    if kind not in NAMES:
+        raise InputError(f"model: expected one of {', '.join(NAMES)}, found {kind!r}")
+    folder = store.models_folder / kind
+    if not (folder / "CURRENT").is_file():
+        raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
+    generation, manifest = current_generation(folder)
+    missing = [key for key in ("kind", "store", "settings", "seconds") if key not in manifest]
+    if missing or not isinstance(manifest["settings"], dict) or "recipe" not in manifest["settings"]:
+        raise ArtefactError(
+            f"{folder}: expected a model's manifest, found none of {', '.join(missing) or 'its settings'}"
+        )
+    if manifest.get("kind") != kind:
+        raise ArtefactError(f"{folder}: expected a {kind} model, found {manifest.get('kind')!r}; train it again")
+    if manifest["store"] != store.identity:
+        raise ArtefactError(
+            f"{folder}: expected a model of generation {store.identity} of the store, found one of "
+            f"{manifest['store']}; run train --model {kind} again"
+        )
+    for name in manifest["files"]:
+        checked_file(folder / generation, name, manifest)
+    return folder / generation, manifest
+
+
+def _trained_last(store: Store) -> str:
+    pointer = store.models_folder / "CURRENT"
+    if not pointer.is_file():
+        raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
+    kind = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if kind not in NAMES:
+        raise ArtefactError(f"{pointer}: expected a kind of model, found {kind[:50]!r}; run train --model KIND first")
+    return kind

@@ -1,0 +1,99 @@
+"""Which order of candidates does best after a cut, learnt on the cuts before it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_polars import metrics
+from recsys_polars.ranking.protocol import SparseRows
+from recsys_polars.two_stage.candidates import Candidates, Pairs
+from recsys_polars.two_stage.past import Floats, Rows
+from recsys_polars.two_stage.ranker import TREES, Order, Scope, best_pairs
+from recsys_polars.two_stage.trees import learn, lesson
+
+VALIDATION_K = 10
+ENOUGH_USERS = 1000
+"""To validate with; where the latest cut has fewer, cuts before it are asked too."""
+MOST_VALIDATIONS = 4
+MOST_USERS = 5000
+"""Of a cut, at random."""
+FOLDS = 3
+"""Cuts to learn from."""
+WITHOUT_VALIDATION = "popularity"
+
+
+@dataclass(frozen=True)
+class Term:
+    """What was known before a cut, and users with a history then who liked something in the time after it.
+
+    Attributes:
+        candidates: as of the cut.
+        known_items: shape (n_items,): whether anybody had the item before the cut.
+        users: user rows, ascending.
+        liked, seen: by place in `users`: what they liked next, and what they had.
+    """
+
+    candidates: Candidates
+    known_items: NDArray[np.bool_]
+    users: Rows
+    liked: SparseRows
+    seen: SparseRows
+
+    def pairs(self, scope: Scope) -> Iterator[Pairs]:
+        """Yield the candidates of the users."""
+        allowed = self.known_items if scope == "known" else np.ones_like(self.known_items)
+        return self.candidates.blocks(self.users, seen=self.seen, allowed=allowed)
+
+
+def n_validations(user_counts: Iterable[int]) -> int:
+    """Return how many of the latest cuts are asked, given the number of users of each, the latest first."""
+    counts = list(islice(user_counts, MOST_VALIDATIONS))
+    return 1 + sum(sum(counts[: place + 1]) < ENOUGH_USERS for place in range(len(counts) - 1)) if counts else 0
+
+
+def choose_order(
+    terms: Sequence[Term], scope: Scope, *, seed: int, task_type: str = "CPU"
+) -> tuple[Order, dict[str, float]]:
+    """Choose between trees and each single signal, by MAP@10 on the latest terms; learn the trees that were chosen.
+
+    A term is judged with trees learnt on the FOLDS terms before it; what is returned is learnt on the latest ones.
+
+    Args:
+        terms: the latest first; the first one's time ends at the test cut.
+        scope: the items to choose from.
+        seed: of samples and trees.
+        task_type: CatBoost's.
+
+    Returns:
+        The order, and the MAP@10 of each that was tried. Without any term the order is popularity.
+    """
+    n_judged = min(n_validations(len(term.users) for term in terms), max(1, len(terms) - 1))
+    judged = [(term, list(term.pairs(scope))) for term in terms[:n_judged]]
+    lessons = [lesson(blocks, term.liked, seed=seed) for term, blocks in judged]
+    lessons += [lesson(term.pairs(scope), term.liked, seed=seed) for term in terms[n_judged:]]
+
+    def learnt(before: int) -> Order:
+        trees = learn(lessons[before : before + FOLDS], terms[0].candidates.names, seed=seed, task_type=task_type)
+        return Order(TREES if trees else WITHOUT_VALIDATION, trees)
+
+    signals = terms[0].candidates.proposers if terms else []
+    tried = {name: [_aps(*one, Order(name)) for one in judged] for name in signals}
+    tried[TREES] = [_aps(*one, learnt(place + 1)) for place, one in enumerate(judged)]
+    figures = {name: float(np.concatenate(aps).mean()) for name, aps in tried.items() if aps}
+    best = max(figures, key=figures.__getitem__, default=WITHOUT_VALIDATION)
+    return learnt(0) if best == TREES else Order(best), figures
+
+
+def _aps(term: Term, blocks: Sequence[Pairs], order: Order) -> Floats:
+    """The average precision of each user."""
+    tops = [best_pairs(pairs, order, term.candidates.names, k=VALIDATION_K) for pairs in blocks]
+    lists = {"user_id": [top.users for top in tops], "item_id": [top.items for top in tops]}
+    lists["rank"] = [top.ranks for top in tops]
+    predictions = pl.DataFrame({name: np.concatenate(parts) for name, parts in lists.items()})
+    places = np.repeat(np.arange(len(term.users)), np.diff(term.liked.indptr))
+    truth = pl.DataFrame({"user_id": places, "item_id": term.liked.indices})
+    return metrics.per_user(predictions, truth, k=VALIDATION_K)["ap"].to_numpy()
