@@ -17,7 +17,8 @@ from recsys_polars.errors import RecsysError
 from recsys_polars.models.protocol import FitSettings, Recipe
 from recsys_polars.recipes.build import build_features
 from recsys_polars.recipes.evaluate import evaluate
-from recsys_polars.recipes.rank import RankSettings, rank
+from recsys_polars.recipes.rank import rank
+from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.train import train
 from recsys_polars.store import Store
 

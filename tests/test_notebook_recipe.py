@@ -21,7 +21,8 @@ from recsys_polars.models.training import Training
 from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes.build import BuildSettings, build_features
 from recsys_polars.recipes.evaluate import evaluate
-from recsys_polars.recipes.rank import RankSettings, rank
+from recsys_polars.recipes.rank import rank
+from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.train import load_model, train
 from recsys_polars.store import Store
 from tests.oracles import notebook, time_split

@@ -16,8 +16,9 @@ from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes import rank as rank_recipe
 from recsys_polars.recipes.build import BuildSettings, build_features
 from recsys_polars.recipes.evaluate import evaluate
-from recsys_polars.recipes.rank import RankSettings, rank
-from recsys_polars.recipes.train import train
+from recsys_polars.recipes.rank import rank
+from recsys_polars.recipes.sides import RankSettings
+from recsys_polars.recipes.train import load_model, train
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
 
@@ -147,7 +148,7 @@ class TestLists:
         predictions, _ = ranked(shop, tmp_path / "p.parquet", kind=kind, users="all", k=50)
         warm = predictions.filter(pl.col("user_id").is_in(list(shop.fans)))
         known = knowledge_before(shop.store, "test")
-        model = rank_recipe.load_model(shop.store, kind)[0]
+        model = load_model(shop.store, kind)[0]
         scorer = model.scorer(known, np.arange(known.n_users), device="cpu")
         rows = known.user_ids.search_sorted(warm["user_id"]), known.item_ids.search_sorted(warm["item_id"])
         exact = scorer.exact(*(row.to_numpy().astype(np.int64) for row in rows))
@@ -486,3 +487,38 @@ def test_only_an_mlp_of_many_users_is_ranked_approximately(shop, tmp_path):
     with pytest.raises(InputError, match="expected 3,584 users or more"):
         ranked(shop, tmp_path / "p.parquet", kind="mlp", approx=True)
     assert not (tmp_path / "p.parquet").exists()
+
+
+def test_two_stages_order_the_best_of_one_model_by_another(shop, tmp_path):
+    first, _ = ranked(shop, tmp_path / "first.parquet", kind="popularity", users="all", k=6)
+    whole, _ = ranked(shop, tmp_path / "whole.parquet", kind="two-tower", users="all", k=50)
+    both, figures = ranked(
+        shop, tmp_path / "both.parquet", kind="two-tower", users="all", k=3, candidates_from="popularity:6"
+    )
+    assert figures["candidates_from"] == "popularity:6"
+    is_warm = pl.col("user_id").is_in(list(shop.fans))
+    expected = (
+        whole.join(first, on=["user_id", "item_id"], how="semi")
+        .sort("user_id", "rank")
+        .with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id").cast(pl.UInt32))
+        .filter((pl.col("rank") <= 3) & is_warm)
+    )
+    assert_frame_equal(both.filter(is_warm), expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"candidates_from": "two-tower"}, "expected MODEL:N"),
+        ({"candidates_from": "nobody:10"}, "expected MODEL:N"),
+        ({"candidates_from": "auto:10"}, "expected MODEL:N"),
+        ({"candidates_from": "popularity:0"}, "expected MODEL:N"),
+        ({"candidates_from": "popularity:³"}, "expected MODEL:N"),
+        ({"candidates_from": "popularity:9"}, "expected at least -k 10 items, found 9"),
+        ({"candidates_from": "popularity:20", "approx": True}, "expected one of them, found both"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(shop, tmp_path, asked, message):
+    with pytest.raises(InputError, match=message):
+        ranked(shop, tmp_path / "p.parquet", kind="two-tower", **asked)
+    assert list(tmp_path.iterdir()) == []

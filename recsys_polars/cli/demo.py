@@ -28,6 +28,7 @@ def command() -> None:
     from recsys_polars.recipes import train as training
     from recsys_polars.recipes.raw import BuildSettings
     from recsys_polars.recipes.shelves import read_shelves
+    from recsys_polars.recipes.sides import RankSettings
 
     path = FOLDER / "store"
     seconds: dict[str, float] = {}
@@ -38,7 +39,7 @@ def command() -> None:
         say(build_features.summary(store.manifest, path))
         for kind, file in files.items():
             say(train.summary(training.train(path, kind, FitSettings(), progress=bars), path))
-            figures = ranking.rank(path, file, ranking.RankSettings(kind=kind), progress=bars)
+            figures = ranking.rank(path, file, RankSettings(kind=kind), progress=bars)
             say(rank.summary(figures, file))
             seconds[kind] = figures["rank_seconds"]
         evaluation = evaluating.evaluate(list(files.values()), path)

@@ -20,6 +20,9 @@ from recsys_polars.models import NAMES
 @click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
 @click.option(
+    "--candidates-from", metavar="MODEL:N", help="Let the model order the N best items by another model, not all."
+)
+@click.option(
     "--approx", is_flag=True, help="mlp only: let a dot product choose what is scored; measure what it misses."
 )
 @device_option
@@ -30,9 +33,11 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
     \b
     recsys-polars rank --out preds.parquet
     recsys-polars rank --model two-tower --users all -k 50 --out lists.parquet
+    recsys-polars rank --model catboost --candidates-from two-tower:500 --out lists.parquet
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
     """
-    from recsys_polars.recipes.rank import RankSettings, rank
+    from recsys_polars.recipes.rank import rank
+    from recsys_polars.recipes.sides import RankSettings
 
     with Bars() as bars:
         figures = rank(store, out, RankSettings(memory_bytes=memory, **options), progress=bars)
@@ -44,7 +49,9 @@ def summary(figures: dict[str, Any], out: Path) -> str:
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
     unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]
     unknown = [text for text in unknown if not text.endswith(" 0")]
-    if figures["recall_of_exact"] is not None:
+    if "candidates_from" in figures:
+        unknown.append(f"among candidates from {figures['candidates_from']}")
+    if "recall_of_exact" in figures:
         unknown.append(f"{figures['recall_of_exact']:.2%} of the exact lists found, where both were made")
     notes = ", ".join([cold, *unknown])
     return (

@@ -2,9 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,10 @@ import pyarrow as pa
 from recsys_polars.artefacts import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
-from recsys_polars.models import AUTO
-from recsys_polars.models.protocol import Device
-from recsys_polars.ranking import MlpScorer, PerItemScorer, Scorer, SparseRows, TopK, rank_blocks
-from recsys_polars.ranking.approximate import ApproximateScorer, approximate
 from recsys_polars.recipes import Progress, knowledge_before, silent
-from recsys_polars.recipes.auto import auto_ranker
 from recsys_polars.recipes.ids import read_ids
 from recsys_polars.recipes.parts import parts_of
-from recsys_polars.recipes.train import load_model
+from recsys_polars.recipes.sides import Job, Queue, RankSettings, queue_of
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store, open_store
 
@@ -33,30 +25,6 @@ USERS_AT_ONCE = 8192
 _SCHEMA = pa.schema(
     [("user_id", pa.string()), ("rank", pa.uint32()), ("item_id", pa.string()), ("score", pa.float32())]
 )
-
-
-@dataclass(frozen=True)
-class RankSettings:
-    """What to rank, for whom.
-
-    Attributes:
-        kind: the model; None: the one trained last.
-        k: length of a list; shorter where a user has fewer items left.
-        users: `test`, `all`, or a file of ids.
-        candidates: `catalogue`, `train` (items with an interaction before the test cut), or a file of ids.
-        exclude_seen: leave out what a user had before the test cut; None: as the model's recipe has it.
-        approx: let a dot product choose what an MLP scores; refused where it misses 0.1 % of the exact lists.
-        memory_bytes: for the blocks of scores.
-    """
-
-    kind: str | None = None
-    k: int = 10
-    users: str = "test"
-    candidates: str = "catalogue"
-    exclude_seen: bool | None = None
-    approx: bool = False
-    device: Device = "auto"
-    memory_bytes: int = 2 << 30
 
 
 def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = silent) -> dict[str, Any]:
@@ -80,7 +48,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     user_ids = _user_ids(store, known, settings.users)
     candidates, n_unknown = _candidates(known, settings.candidates)
     began = time.perf_counter()
-    queue = _queue(_Job(store, manifest["kind"], known, candidates, exclude_seen, settings), user_ids)
+    queue = queue_of(Job(store, manifest["kind"], known, candidates, exclude_seen, settings), user_ids)
     figures = {
         "model": manifest["kind"],
         "model_files": fingerprint(manifest["files"]),
@@ -93,7 +61,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         "unknown_candidates": n_unknown,
         "items": known.n_items if candidates is None else len(candidates),
         "exclude_seen": exclude_seen,
-        "recall_of_exact": queue.warm.recall_of_exact,
+        **queue.warm.facts,
     }
     asked = {"users": user_ids.to_list(), "candidates": None if candidates is None else candidates.tolist()}
     n_parts = -(-len(user_ids) // USERS_AT_ONCE)
@@ -132,82 +100,7 @@ def _candidates(known: Knowledge, candidates: str) -> tuple[Rows | None, int]:
     return rows.to_numpy().astype(np.int64), len(ids) - len(rows)
 
 
-@dataclass(frozen=True)
-class _Side:
-    """The warm or the cold users: what ranks those at some places among them, and how exactly, if it isn't."""
-
-    ranked: Callable[[Rows], Iterator[TopK]]
-    recall_of_exact: float | None = None
-
-
-@dataclass(frozen=True)
-class _Queue:
-    """The users in the order of their ids, in two sides. `places` counts within the user's side."""
-
-    user_ids: pl.Series
-    is_warm: np.ndarray[Any, np.dtype[np.bool_]]
-    places: Rows
-    warm: _Side
-    cold: _Side
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is ranked, whoever for."""
-
-    store: Store
-    kind: str
-    known: Knowledge
-    candidates: Rows | None
-    exclude_seen: bool
-    settings: RankSettings
-
-
-def _queue(job: _Job, user_ids: pl.Series) -> _Queue:
-    rows = job.known.rows_of_users(user_ids)
-    is_warm = (rows != NOBODY) & (job.known.n_positives[rows] > 0)
-    cold = rows[~is_warm]
-    popularity = PerItemScorer(job.known.item_counts.astype(np.float64), n_users=len(cold))
-    return _Queue(
-        user_ids=user_ids,
-        is_warm=is_warm,
-        places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
-        warm=_warm_side(job, rows[is_warm]),
-        cold=_scored(job, popularity, cold),
-    )
-
-
-def _warm_side(job: _Job, users: Rows) -> _Side:
-    if job.kind == AUTO:
-        if job.settings.approx:
-            raise InputError("--approx: expected an mlp, found auto")
-        return _Side(
-            auto_ranker(job.store, job.known, users, job.candidates, k=job.settings.k, exclude_seen=job.exclude_seen)
-        )
-    model, _ = load_model(job.store, job.kind)
-    scorer = model.scorer(job.known, users, device=job.settings.device)
-    if not job.settings.approx:
-        return _scored(job, scorer, users)
-    if not isinstance(scorer, MlpScorer):
-        raise InputError(f"--approx: expected an mlp, found {model.kind}, which is ranked exactly as fast")
-    seen = SparseRows(*job.known.seen(users)) if job.exclude_seen else None
-    return _scored(job, approximate(scorer, k=job.settings.k, seen=seen, candidates=job.candidates), users)
-
-
-def _scored(job: _Job, scorer: Scorer, users: Rows) -> _Side:
-    """A side that a scorer ranks, whose user j is users[j]."""
-    ranked = partial(
-        rank_blocks,
-        scorer,
-        k=job.settings.k,
-        seen=SparseRows(*job.known.seen(users)) if job.exclude_seen else None,
-        candidates=job.candidates,
-        memory_bytes=job.settings.memory_bytes // 2,
-    )
-    return _Side(ranked, scorer.recall if isinstance(scorer, ApproximateScorer) else None)
-
-
-def _part(number: int, queue: _Queue, item_ids: pl.Series, progress: Progress) -> pa.Table:
+def _part(number: int, queue: Queue, item_ids: pl.Series, progress: Progress) -> pa.Table:
     """Rank the users of a part; their predictions in the order of `Predictions`."""
     n_users, done = len(queue.user_ids), number * USERS_AT_ONCE
     part = np.arange(done, min(done + USERS_AT_ONCE, n_users))

@@ -298,7 +298,9 @@ def test_a_model_knows_its_kind(kind):
 
 
 def test_an_unknown_kind_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(InputError, match="model: expected one of popularity, catboost, mlp, two-tower, found 'svd'"):
+    with pytest.raises(
+        InputError, match="model: expected one of popularity, catboost, mlp, two-tower, auto, found 'svd'"
+    ):
         model_class("svd")
 
 
