@@ -7,6 +7,7 @@ import click
 
 from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
 from recsys_polars.models import KINDS
+from recsys_polars.models.options import HISTORIES, LOSSES, NEGATIVES
 
 
 @click.command("train", cls=Command)
@@ -14,6 +15,23 @@ from recsys_polars.models import KINDS
 @store_option
 @device_option
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True)
+@click.option(
+    "--history",
+    type=click.Choice(HISTORIES),
+    help="What a training row knows of its user: all liked items but its own (loo, the default), or those liked "
+    "strictly earlier (as-of).",
+)
+@click.option(
+    "--negatives",
+    type=click.Choice(NEGATIVES),
+    help="Unseen items, alike (uniform, the default) or by popularity; in-batch: what others liked, two-tower alone.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(LOSSES),
+    help="Of mlp and two-tower: bce by default, softmax with in-batch negatives. bpr and softmax compare a liked item "
+    "with its negatives; dislikes teach them nothing.",
+)
 @click.option("--recipe", type=click.Choice(["notebook"]), help="Repeat the notebook's choices, leaks included.")
 @memory_option("For the training rows of CatBoost, which are sampled to fit.")
 def command(*, kind: str, store: Path, recipe: str | None, memory: int, **options: Any) -> None:
@@ -21,6 +39,7 @@ def command(*, kind: str, store: Path, recipe: str | None, memory: int, **option
 
     \b
     recsys-polars train --model catboost
+    recsys-polars train --model two-tower --history as-of --negatives in-batch
     recsys-polars train --model mlp --recipe notebook --store store
     """
     from recsys_polars.models.protocol import FitSettings

@@ -14,6 +14,7 @@ from recsys_polars.artefacts import checked_file, current_generation, staged, wr
 from recsys_polars.errors import ArtefactError
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models import KINDS, model_class
+from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
@@ -30,10 +31,10 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
         The model's manifest: kind, generation, settings, rounds, the figures of the training, seconds.
 
     Raises:
-        InputError: an unknown kind, or nothing to learn from.
+        InputError: an unknown kind, an option without effect on it, or nothing to learn from.
         ArtefactError: no store there.
     """
-    store, cls = open_store(path), model_class(kind)
+    store, cls, settings = open_store(path), model_class(kind), settle(kind, settings)
     began = time.perf_counter()
     rounds, chosen = _choose_rounds(store, cls, settings, progress)
     progress("train", 0, 1)

@@ -445,6 +445,12 @@ def test_what_is_no_store_is_named(
         pytest.param(("--model", "two-tower", "--seed", str(2**70)), "--seed"),
         pytest.param(("--model", "catboost", "--seed", str(2**70)), "--seed"),
         pytest.param(("--model", "catboost", "--memory", "1"), "--memory"),
+        (("--model", "popularity", "--loss", "bce"), "--loss: expected no such option with popularity"),
+        (("--model", "catboost", "--loss", "bpr"), "--loss: expected no such option with catboost"),
+        (("--model", "mlp", "--negatives", "in-batch"), "--negatives: expected uniform or popular for mlp"),
+        (("--model", "two-tower", "--negatives", "in-batch", "--loss", "bpr"), "--loss: expected softmax"),
+        (("--model", "mlp", "--recipe", "notebook", "--history", "loo"), "--history: expected no such option"),
+        (("--model", "mlp", "--history", "later"), "'later' is not one of 'loo', 'as-of'"),
     ],
 )
 def test_wrong_options_of_a_training_are_refused(

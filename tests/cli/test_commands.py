@@ -36,7 +36,15 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--out": Path("data/store"),
     },
     "audit-leaks": {"store": Path("data/store")},
-    "train": {"--store": Path("data/store"), "--device": "auto", "--seed": 42, "--recipe": None},
+    "train": {
+        "--store": Path("data/store"),
+        "--device": "auto",
+        "--seed": 42,
+        "--recipe": None,
+        "--history": None,
+        "--negatives": None,
+        "--loss": None,
+    },
     "rank": {
         "--model": None,
         "--store": Path("data/store"),
@@ -122,6 +130,23 @@ def test_train_says_where_the_model_lies_and_prints_nothing_else(
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith(f"{store / 'models' / kind}: trained in ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "settled"),
+    [
+        ("two-tower", {"history": "as-of", "negatives": "in-batch"}, {"loss": "softmax"}),
+        ("mlp", {"negatives": "popular", "loss": "bpr"}, {"history": "loo"}),
+        ("catboost", {"history": "as-of"}, {"negatives": "uniform", "loss": None}),
+    ],
+)
+def test_the_manifest_of_a_model_says_what_it_was_trained_with(
+    accept: Callable[..., str], store: Path, kind: str, asked: dict[str, str], settled: dict[str, str]
+) -> None:
+    words = [word for name, value in asked.items() for word in (f"--{name}", value)]
+    accept("train", "--model", kind, "--store", store, *words)
+    manifest = json.loads((store / "models" / kind / "000002" / "manifest.json").read_text())
+    assert {name: manifest["settings"][name] for name in asked | settled} == asked | settled
 
 
 @pytest.mark.parametrize("kind", KINDS)
