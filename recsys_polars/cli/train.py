@@ -59,6 +59,10 @@ def summary(manifest: Any, store: Path) -> str:
     fraction = manifest["training"].get("fraction_of_rows", 1)
     if fraction < 1:
         text += f", on {fraction:.1%} of the rows to fit --memory"
+    if "trials" in manifest["tuned"]:
+        text += f", with what {manifest['tuned']['trials']} trials of tune found"
+    if "left_out" in manifest["tuned"]:
+        text += ", without what tune found on another build of the store (run tune again)"
     best = max((entry.get("validation", -1) for entry in manifest["choice"].get("curve", [])), default=-1)
     if best >= 0:
         text += f", chosen by MAP@10 {best:.4f} of {manifest['choice']['users']:,} users of the valid part"

@@ -18,6 +18,7 @@ from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
+from recsys_polars.recipes.tuned import read_tuned, with_parameters
 from recsys_polars.store import Store, open_store
 
 VALIDATION_USERS = 2000
@@ -32,11 +33,12 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
 
     Raises:
         InputError: an unknown kind, an option without effect on it, or nothing to learn from.
-        ArtefactError: no store there.
+        ArtefactError: no store there, or a damaged search by `tune`.
     """
-    store, cls, settings = open_store(path), model_class(kind), settle(kind, settings)
+    store, cls = open_store(path), model_class(kind)
+    settings, tuned = _settled(store, kind, settings)
     began = time.perf_counter()
-    rounds, chosen = _choose_rounds(store, cls, settings, progress)
+    rounds, chosen = choose_rounds(store, cls, settings, progress)
     progress("train", 0, 1)
     model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
     progress("train", 1, 1)
@@ -49,12 +51,28 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
             "store": store.identity,
             "settings": asdict(settings),
             "rounds": model.rounds,
+            "tuned": tuned,
             "choice": chosen,
             "training": model.facts,
             "seconds": time.perf_counter() - began,
         }
     write_text(store.models_folder / "CURRENT", kind)
     return current_generation(store.models_folder / kind)[1]
+
+
+def _settled(store: Store, kind: str, settings: FitSettings) -> tuple[FitSettings, dict[str, Any]]:
+    """Fill in what was left open, by what `tune` found for this generation or else by default; say what was found.
+
+    What was found on another generation is left out: its valid part may be what this one's test part is.
+    """
+    defaults = settle(kind, settings)
+    tuned = None if settings.recipe == "notebook" else read_tuned(store, kind)
+    if tuned is None:
+        return defaults, {}
+    if tuned.store != store.identity:
+        return defaults, {"left_out": f"tuned on generation {tuned.store}"}
+    facts = {"trials": len(tuned.trials), "map": tuned.best.map, "parameters": dict(tuned.best.parameters)}
+    return settle(kind, with_parameters(settings, tuned.best.parameters)), facts
 
 
 def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]]:
@@ -95,10 +113,13 @@ def _trained_last(store: Store) -> str:
     return kind
 
 
-def _choose_rounds(
+def choose_rounds(
     store: Store, cls: type[Model], settings: FitSettings, progress: Progress
 ) -> tuple[int | None, dict[str, Any]]:
-    """Return the rounds that rank the valid part best, fitted on what lies before the valid cut; None: the default."""
+    """Return the rounds that rank the valid part best, fitted on what lies before the valid cut; None: the default.
+
+    And the figures of the choice: `rounds`, `users` of the valid part, `curve`; `why_no_choice` where there is none.
+    """
     if settings.recipe == "notebook" or not cls.validates:
         return None, {}
     known = knowledge_before(store, "valid")

@@ -438,6 +438,23 @@ def test_what_is_no_store_is_named(
     ("words", "says"),
     [
         ((), "Missing option '--model'"),
+        (("--model", "popularity"), "--model: expected one of catboost, mlp, two-tower, found popularity"),
+        (("--model", "mlp", "--trials", "0"), "0 is not in the range x>=1"),
+        (("--model", "mlp", "--store", "nowhere"), "nowhere: expected a feature store, found none"),
+    ],
+)
+def test_wrong_options_of_a_search_are_refused(
+    refuse: Callable[..., str], store: Path, words: tuple[str, ...], says: str
+) -> None:
+    before = snapshot(store)
+    assert says in refuse("tune", "--store", store, *words)
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "Missing option '--model'"),
         (("--model", "svd"), "'svd' is not one of 'popularity'"),
         (("--model", "mlp", "--seed", "-1"), "-1 is not in the range"),
         (("--model", "mlp", "--recipe", "mine"), "'mine' is not 'notebook'"),

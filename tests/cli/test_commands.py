@@ -45,6 +45,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--negatives": None,
         "--loss": None,
     },
+    "tune": {"--trials": 20, "--store": Path("data/store"), "--device": "auto", "--seed": 42},
     "rank": {
         "--model": None,
         "--store": Path("data/store"),
@@ -147,6 +148,19 @@ def test_the_manifest_of_a_model_says_what_it_was_trained_with(
     accept("train", "--model", kind, "--store", store, *words)
     manifest = json.loads((store / "models" / kind / "000002" / "manifest.json").read_text())
     assert {name: manifest["settings"][name] for name in asked | settled} == asked | settled
+
+
+def test_train_takes_up_what_tune_found_until_the_store_is_built_again(
+    run: Callable[..., Result], accept: Callable[..., str], world: Any, store: Path
+) -> None:
+    tuned = run("tune", "--model", "two-tower", "--trials", "2", "--store", store)
+    assert (tuned.exit_code, tuned.stdout) == (0, "")
+    assert tuned.stderr.startswith(f"{store / 'models' / 'two-tower.tuned.json'}: MAP@10 0.")
+    assert "the best of 2 trials, 0." in tuned.stderr
+    train = ("train", "--model", "two-tower", "--store", store)
+    assert "with what 2 trials of tune found" in run(*train).stderr
+    accept("build-features", "--interactions", world.log, "--out", store)
+    assert "without what tune found on another build of the store (run tune again)" in run(*train).stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
