@@ -25,8 +25,22 @@ VALIDATION_USERS = 2000
 VALIDATION_K = 10
 
 
-def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = silent) -> Mapping[str, Any]:
+def train(
+    path: Path,
+    kind: str,
+    settings: FitSettings,
+    *,
+    folds: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Mapping[str, Any]:
     """Train a model of `kind` on the store at `path` and save it there.
+
+    Args:
+        path: of the store.
+        kind: of the model.
+        settings: how.
+        folds: what `measure_folds` found, for the manifest.
+        progress: told of each step.
 
     Returns:
         The model's manifest: kind, generation, settings, rounds, the figures of the training, seconds.
@@ -36,7 +50,7 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
         ArtefactError: no store there, or a damaged search by `tune`.
     """
     store, cls = open_store(path), model_class(kind)
-    settings, tuned = _settled(store, kind, settings)
+    settings, tuned = settled(store, kind, settings)
     began = time.perf_counter()
     rounds, chosen = choose_rounds(store, cls, settings, progress)
     progress("train", 0, 1)
@@ -52,6 +66,7 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
             "settings": asdict(settings),
             "rounds": model.rounds,
             "tuned": tuned,
+            "folds": dict(folds or {}),
             "choice": chosen,
             "training": model.facts,
             "seconds": time.perf_counter() - began,
@@ -60,7 +75,7 @@ def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = 
     return current_generation(store.models_folder / kind)[1]
 
 
-def _settled(store: Store, kind: str, settings: FitSettings) -> tuple[FitSettings, dict[str, Any]]:
+def settled(store: Store, kind: str, settings: FitSettings) -> tuple[FitSettings, dict[str, Any]]:
     """Fill in what was left open, by what `tune` found for this generation or else by default; say what was found.
 
     What was found on another generation is left out: its valid part may be what this one's test part is.
@@ -123,7 +138,7 @@ def choose_rounds(
     if settings.recipe == "notebook" or not cls.validates:
         return None, {}
     known = knowledge_before(store, "valid")
-    truth = _valid_truth(store, known, seed=settings.seed)
+    truth = truth_of(store, known, part="valid", seed=settings.seed)
     if truth.is_empty():
         return None, {"why_no_choice": "no user of the valid part has a history before it"}
     users = known.rows_of_users(truth["user_id"].unique().sort())
@@ -133,16 +148,16 @@ def choose_rounds(
         nonlocal asked
         asked += 1
         progress("choose the number of rounds", asked, max(asked + 1, 10))
-        return _mean_ap(model, known, users, truth, settings)
+        return mean_ap(model, known, users, truth, settings)
 
     model = cls.fit(known, settings, validate=validate)
     return model.rounds, {"rounds": model.rounds, "users": len(users), **model.facts}
 
 
-def _valid_truth(store: Store, known: Knowledge, *, seed: int) -> pl.DataFrame:
-    """The liked pairs of the valid part of (at most VALIDATION_USERS random) users with a history before it."""
+def truth_of(store: Store, known: Knowledge, *, part: str, seed: int) -> pl.DataFrame:
+    """Return the liked pairs of a part of (at most VALIDATION_USERS random) users with a history before it."""
     warm = known.user_ids.filter(pl.Series(known.n_positives > 0))
-    liked = store.scan("labelled").filter((pl.col("part") == "valid") & (pl.col("label") == 1)).collect()
+    liked = store.scan("labelled").filter((pl.col("part") == part) & (pl.col("label") == 1)).collect()
     liked = liked.filter(pl.col("user_id").is_in(warm.implode())).select("user_id", "item_id")
     users = liked["user_id"].unique().sort()
     if len(users) > VALIDATION_USERS:
@@ -150,7 +165,8 @@ def _valid_truth(store: Store, known: Knowledge, *, seed: int) -> pl.DataFrame:
     return liked.filter(pl.col("user_id").is_in(users.implode()))
 
 
-def _mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
+def mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
+    """Return the MAP@10 of users' lists of what they have not seen."""
     scorer = model.scorer(known, users, device=settings.device)
     blocks = list(rank_blocks(scorer, np.arange(len(users)), k=VALIDATION_K, seen=SparseRows(*known.seen(users))))
     predictions = pl.DataFrame(

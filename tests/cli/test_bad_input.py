@@ -467,6 +467,8 @@ def test_wrong_options_of_a_search_are_refused(
         (("--model", "mlp", "--negatives", "in-batch"), "--negatives: expected uniform or popular for mlp"),
         (("--model", "two-tower", "--negatives", "in-batch", "--loss", "bpr"), "--loss: expected softmax"),
         (("--model", "mlp", "--recipe", "notebook", "--history", "loo"), "--history: expected no such option"),
+        (("--model", "popularity", "--seeds", "2"), "--seeds: expected no such option with popularity"),
+        (("--model", "mlp", "--folds", "0"), "0 is not in the range x>=1"),
         (("--model", "mlp", "--history", "later"), "'later' is not one of 'loo', 'as-of'"),
     ],
 )

@@ -44,6 +44,8 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--history": None,
         "--negatives": None,
         "--loss": None,
+        "--folds": None,
+        "--seeds": None,
     },
     "tune": {"--trials": 20, "--store": Path("data/store"), "--device": "auto", "--seed": 42},
     "rank": {
@@ -148,6 +150,15 @@ def test_the_manifest_of_a_model_says_what_it_was_trained_with(
     accept("train", "--model", kind, "--store", store, *words)
     manifest = json.loads((store / "models" / kind / "000002" / "manifest.json").read_text())
     assert {name: manifest["settings"][name] for name in asked | settled} == asked | settled
+
+
+def test_train_tells_what_it_measured_on_folds_and_seeds(run: Callable[..., Result], store: Path) -> None:
+    result = run("train", "--model", "two-tower", "--store", store, "--folds", "2", "--seeds", "2")
+    assert result.exit_code == 0
+    folds = json.loads((store / "models" / "two-tower" / "000002" / "manifest.json").read_text())["folds"]
+    told = f"; MAP@10 {folds['mean']:.4f} +- {folds['spread']:.4f} over 2 folds by 2 seeds\n"
+    assert result.stderr.endswith(told)
+    assert len(folds["figures"]) == 4
 
 
 def test_train_takes_up_what_tune_found_until_the_store_is_built_again(
