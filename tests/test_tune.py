@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from recsys_polars.artefacts import locked
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import train as training
@@ -92,6 +93,12 @@ def test_a_search_that_has_its_trials_trains_nothing_more(store, judged):
     first = tuning.tune(store.path, "mlp", CPU, n_trials=3)
     assert tuning.tune(store.path, "mlp", CPU, n_trials=2) == first
     assert len(judged) == 3
+
+
+def test_two_searches_do_not_write_over_each_other(store, judged):
+    with locked(store.models_folder), pytest.raises(ArtefactError, match="another run is writing there"):
+        tuning.tune(store.path, "mlp", CPU, n_trials=1)
+    assert judged == []
 
 
 def test_another_seed_or_another_generation_begins_anew(rows, store, judged, tmp_path):

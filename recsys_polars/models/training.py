@@ -122,7 +122,8 @@ def _examples(known: Knowledge, training: Training, epoch: int) -> tuple[Example
     else:
         examples = observed_examples(known, warm_only=True)
     if not len(examples):
-        raise InputError("history: expected at least one pair to learn from, found none before the cut")
+        compared = "" if training.loss == "bce" else f", liked and with an unseen item for --loss {training.loss}"
+        raise InputError(f"history: expected at least one pair to learn from{compared}, found none before the cut")
     if training.loss != "bce":
         return examples, examples.take(slice(0))
     shuffled = np.random.default_rng(training.seed).permutation(len(examples))

@@ -292,6 +292,13 @@ def test_nothing_to_learn_from_is_an_input_error(known):
             Spy().train(nobody, training)
 
 
+def test_dislikes_alone_teach_a_comparing_loss_nothing(known):
+    sour = replace(known, labels=known.labels * 0)
+    Spy().train(sour, replace(SAMPLED, rounds=1))
+    with pytest.raises(InputError, match="liked and with an unseen item for --loss bpr, found none before the cut"):
+        Spy().train(sour, replace(SAMPLED, loss="bpr"))
+
+
 def test_the_recipes_choose_as_they_say():
     wanted = Training(rounds=20, seed=42, sampled=True, holdout=0.0, n_negatives=4, patience=3)
     assert Training.of(FitSettings(), rounds=None) == wanted
