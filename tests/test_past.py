@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_polars import past
 from recsys_polars.examples import observed_examples, sampled_examples, users_of_examples
 from recsys_polars.knowledge import SEEN_ONLY, user_vectors
-from recsys_polars.past import Past
+from recsys_polars.past import STRIDE, Past
 from tests.oracles.past import past_mean
 
 N_USERS, N_ITEMS = 5, 7
@@ -30,11 +29,11 @@ def assert_as_the_oracle(known, users, times, found):
 
 
 @settings(deadline=None)
-@given(histories)
-def test_a_past_is_what_plain_loops_find_at_every_time(make_knowledge, rows) -> None:
+@given(histories, st.integers(1, 4))
+def test_a_past_is_what_plain_loops_find_at_every_time(make_knowledge, rows, stride) -> None:
     known = make_knowledge(rows, VECTORS, n_users=N_USERS)
     users, times = (part.ravel() for part in np.meshgrid(np.arange(N_USERS), np.arange(6)))
-    assert_as_the_oracle(known, users, times, Past(known).vectors(users, times))
+    assert_as_the_oracle(known, users, times, Past(known, stride=stride).vectors(users, times))
 
 
 @settings(deadline=None)
@@ -81,16 +80,14 @@ def test_the_past_of_a_time_later_than_all_is_all_that_is_known(make_knowledge) 
     np.testing.assert_array_equal(counts, n_positives)
 
 
-def test_a_past_is_the_same_however_few_likes_are_summed_at_once(make_knowledge, monkeypatch) -> None:
-    rng = np.random.default_rng(2)
-    rows = [(u, i, int(rng.integers(2)), int(rng.integers(4))) for u in range(N_USERS) for i in range(N_ITEMS)]
-    known = make_knowledge(rows, VECTORS, n_users=N_USERS)
-    users, times = rng.integers(N_USERS, size=200), rng.integers(6, size=200)
-    whole = Past(known).vectors(users, times)
-    for most in (1, 3, 10):
-        monkeypatch.setattr(past, "MOST_ENTRIES", most)
-        for some, others in zip(Past(known).vectors(users, times), whole, strict=True):
-            np.testing.assert_array_equal(some, others)
+def test_the_past_of_a_long_history_is_the_sum_of_what_is_kept_and_the_rest(make_knowledge) -> None:
+    n_items = 3 * STRIDE + 7
+    vectors = np.random.default_rng(2).uniform(-1, 1, (n_items, 3)).astype(np.float32)
+    rows = [(user, item, 1, item // (1 + user)) for user in range(2) for item in range(n_items)]
+    known = make_knowledge([*rows, (2, 0, 1, 0)], vectors, n_users=3)
+    times = np.array([0, 1, STRIDE - 1, STRIDE, STRIDE + 1, 2 * STRIDE, n_items])
+    users, times = (part.ravel() for part in np.meshgrid(np.arange(3), times))
+    assert_as_the_oracle(known, users, times, Past(known).vectors(users, times))
 
 
 def test_loo_is_the_mean_without_the_example_s_own_positive(make_knowledge) -> None:
