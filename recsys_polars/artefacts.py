@@ -52,7 +52,7 @@ def staged(path: Path) -> Iterator[Stage]:
     """
     _refuse_foreign_folder(path)
     path.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with locked(path):
         # A number is never given twice, not even that of a generation that lost its manifest.
         numbers = [int(entry.name) for entry in path.iterdir() if _GENERATION.fullmatch(entry.name)]
         generation = f"{max(numbers, default=0) + 1:06d}"
@@ -181,7 +181,13 @@ def _is_ours(entry: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Keep other runs from writing in a folder.
+
+    Raises:
+        ArtefactError: another one is at work there.
+    """
+    path.mkdir(parents=True, exist_ok=True)
     with (path / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

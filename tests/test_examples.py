@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from recsys_polars.examples import Examples, observed_examples, sampled_examples
+from recsys_polars.examples import (
+    Examples,
+    grouped_examples,
+    observed_examples,
+    sampled_examples,
+    sampling_weights,
+)
 from recsys_polars.knowledge import NOBODY, user_vectors
 
 N_USERS, N_ITEMS = 5, 6
@@ -151,3 +157,47 @@ def test_the_popularity_at_the_time_says_nothing_of_labels_that_are_noise(make_k
     examples = sampled_examples(known, n_negatives=4, seed=0)
     popularity = known.popularity(examples.item_rows, examples.times)[:, 0]
     assert roc_auc_score(examples.labels, popularity) == pytest.approx(0.5, abs=0.03)
+
+
+LONG_TAIL = [*((user, 0, 1) for user in range(16)), (0, 1, 1), (1, 2, 0), (16, 3, 1), (16, 4, 0)]
+
+
+def test_popular_negatives_are_unseen_and_as_likely_as_their_smoothed_popularity(make_knowledge) -> None:
+    known = make_knowledge(LONG_TAIL, VECTORS, n_users=17)
+    examples = sampled_examples(known, n_negatives=20_000, seed=0, negatives="popular")
+    drawn = examples.take(np.flatnonzero((examples.user_rows == 16) & (examples.labels == 0)))
+    counts = np.bincount(drawn.item_rows[:20_000], minlength=N_ITEMS)
+    weights = np.array([16**0.75, 1, 1, 0, 0, 1])  # items 2 and 5: liked by nobody, as if by one; 3 and 4 are seen
+    assert counts[[3, 4]].tolist() == [0, 0]
+    np.testing.assert_allclose(counts / 20_000, weights / weights.sum(), atol=0.015)
+
+
+def test_the_weights_are_those_that_negatives_are_drawn_with(make_knowledge) -> None:
+    known = make_knowledge(LONG_TAIL, VECTORS, n_users=17)
+    assert sampling_weights(known, "uniform").tolist() == [1] * N_ITEMS
+    assert sampling_weights(known, "popular").tolist() == [8, 1, 1, 1, 1, 1]
+    assert sampling_weights(known, "in-batch").tolist() == [16, 1, 0, 1, 0, 0]
+
+
+@settings(deadline=None)
+@given(**worlds, negatives=st.sampled_from(["uniform", "popular"]))
+def test_a_group_is_a_positive_and_its_own_sampled_negatives(
+    make_knowledge, rows, n_negatives, seed, negatives
+) -> None:
+    known = make_knowledge([(*row, place) for place, row in enumerate(rows)], VECTORS, n_users=N_USERS)
+    groups = grouped_examples(known, n_negatives=n_negatives, seed=seed, negatives=negatives)
+    every = sampled_examples(known, n_negatives=n_negatives, seed=seed, negatives=negatives)
+    seen = {(user, item) for user, item, _ in rows}
+    found = np.array(rows_of(groups)).reshape(-1, 1 + n_negatives, 4)
+    times = groups.times.reshape(-1, 1 + n_negatives)
+    assert (times == times[:, :1]).all()
+    for (user, without, item, label), *others in found.tolist():
+        assert (without, label) == (item, 1)
+        assert all(other[:2] == [user, item] and other[3] == 0 for other in others)
+        assert all((user, other[2]) not in seen for other in others)
+    full = {user for user in range(N_USERS) if n_negatives and sum(owner == user for owner, _ in seen) == N_ITEMS}
+    assert sorted(map(tuple, found[:, 0, [0, 2]].tolist())) == sorted(
+        (user, item) for user, item, label in rows if label == 1 and user not in full
+    )
+    sampled = [row for row in rows_of(every) if row[3] == 0 and (row[0], row[2]) not in seen]
+    assert sorted(map(tuple, found[:, 1:].reshape(-1, 4).tolist())) == sorted(sampled)

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "recsys_polars.cli.demo",
     "build-features": "recsys_polars.cli.build_features",
     "audit-leaks": "recsys_polars.cli.audit_leaks",
+    "tune": "recsys_polars.cli.tune",
     "train": "recsys_polars.cli.train",
     "rank": "recsys_polars.cli.rank",
     "evaluate": "recsys_polars.cli.evaluate",

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
-from recsys_polars.models import NAMES
+from recsys_polars.models import AUTO, NAMES
+from recsys_polars.models.options import HISTORIES, LOSSES, NEGATIVES
 
 
 @click.command("train", cls=Command)
@@ -14,21 +15,52 @@ from recsys_polars.models import NAMES
 @store_option
 @device_option
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True)
+@click.option(
+    "--history",
+    type=click.Choice(HISTORIES),
+    help="What a training row knows of its user: all liked items but its own (loo, the default), or those liked "
+    "strictly earlier (as-of).",
+)
+@click.option(
+    "--negatives",
+    type=click.Choice(NEGATIVES),
+    help="Unseen items, alike (uniform, the default) or by popularity; in-batch: what others liked, two-tower alone.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(LOSSES),
+    help="Of mlp and two-tower: bce by default, softmax with in-batch negatives. bpr and softmax compare a liked item "
+    "with its negatives; dislikes teach them nothing.",
+)
 @click.option("--recipe", type=click.Choice(["notebook"]), help="Repeat the notebook's choices, leaks included.")
 @memory_option("For the training rows of CatBoost, which are sampled to fit.")
-def command(*, kind: str, store: Path, recipe: str | None, memory: int, **options: Any) -> None:
+@click.option("--folds", type=click.IntRange(1), help="Before training, measure MAP@10 on this many windows of time.")
+@click.option("--seeds", type=click.IntRange(1), help="And by this many seeds from --seed on; the model is of --seed.")
+def command(
+    *, kind: str, store: Path, recipe: str | None, memory: int, folds: int | None, seeds: int | None, **options: Any
+) -> None:
     """Train a model on a store; it is saved inside.
 
     \b
     recsys-polars train --model catboost
+    recsys-polars train --model two-tower --history as-of --negatives in-batch
+    recsys-polars train --model catboost --folds 3 --seeds 2
+    recsys-polars train --model auto
     recsys-polars train --model mlp --recipe notebook --store store
+
+    The windows of --folds end at the test cut, the latest first: the valid part, the window before it, and so on, each
+    cut as the store was. A figure is of a whole training on what was known before its window.
     """
     from recsys_polars.models.protocol import FitSettings
+    from recsys_polars.recipes.measure import measure_folds
     from recsys_polars.recipes.train import train
 
     settings = FitSettings(recipe="notebook" if recipe else "default", memory_bytes=memory, **options)
     with Bars() as bars:
-        manifest = train(store, kind, settings, progress=bars)
+        measured = None
+        if folds or seeds:
+            measured = measure_folds(store, kind, settings, n_folds=folds or 1, n_seeds=seeds or 1, progress=bars)
+        manifest = train(store, kind, settings, folds=measured, progress=bars)
     say(summary(manifest, store))
 
 
@@ -40,7 +72,32 @@ def summary(manifest: Any, store: Path) -> str:
     fraction = manifest["training"].get("fraction_of_rows", 1)
     if fraction < 1:
         text += f", on {fraction:.1%} of the rows to fit --memory"
+    if "trials" in manifest["tuned"]:
+        text += f", with what {manifest['tuned']['trials']} trials of tune found"
+    if "left_out" in manifest["tuned"]:
+        text += ", without what tune found on another build of the store (run tune again)"
+    if manifest["kind"] == AUTO:
+        return text + "".join(_chosen(scope, choice) for scope, choice in manifest["choice"].items())
     best = max((entry.get("validation", -1) for entry in manifest["choice"].get("curve", [])), default=-1)
     if best >= 0:
         text += f", chosen by MAP@10 {best:.4f} of {manifest['choice']['users']:,} users of the valid part"
+    return text + _measured(manifest["folds"])
+
+
+def _chosen(scope: str, choice: Any) -> str:
+    figures = choice["validation"]
+    text = f"; among {'all items' if scope == 'catalogue' else 'known items'} by {choice['by']}"
+    others = [name for name in figures if name != choice["by"]]
+    if choice["by"] in figures and others:
+        next_best = max(others, key=figures.__getitem__)
+        text += f", MAP@10 {figures[choice['by']]:.4f} before the test cut ({next_best} {figures[next_best]:.4f})"
     return text
+
+
+def _measured(folds: Any) -> str:
+    if not folds:
+        return ""
+    n_folds, n_seeds = (len({figure[name] for figure in folds["figures"]}) for name in ("fold", "seed"))
+    spread = "" if folds["spread"] is None else f" +- {folds['spread']:.4f}"
+    times = f"{n_folds} fold{'s' * (n_folds > 1)} by {n_seeds} seed{'s' * (n_seeds > 1)}"
+    return f"; MAP@10 {folds['mean']:.4f}{spread} over {times}"

@@ -15,6 +15,7 @@ from recsys_polars.examples import Examples, observed_examples, sampled_examples
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models.catboost_trees import SplitTrees, export_json, leaf_bits, split_trees
 from recsys_polars.models.devices import torch_device
+from recsys_polars.models.options import settle
 from recsys_polars.models.pair_features import ROWS_AT_ONCE, PairFeatures, TreeInputs
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.ranking.protocol import IntArray
@@ -62,12 +63,14 @@ class CatBoost:
         Raises:
             InputError: liked pairs only, or disliked ones only: there is nothing to tell apart.
         """
+        settings = settle(cls.kind, settings)
         notebook = settings.recipe == "notebook"
         inputs = _inputs(known, notebook=notebook)
         features = PairFeatures(known, inputs)
         examples, fraction = _examples(known, settings, features.row_bytes)
-        pool = features.training_pool(examples)
-        parameters = {**(NOTEBOOK if notebook else DEFAULT)}
+        pool = features.training_pool(examples, history=settings.history or "loo")
+        own = {name: value for name, value in settings.parameters.items() if name != "n_negatives"}
+        parameters = {**(NOTEBOOK if notebook else DEFAULT), **own}
         if rounds is not None:
             parameters["iterations"] = rounds
         trees = _trained(
@@ -174,7 +177,12 @@ def _examples(known: Knowledge, settings: FitSettings, row_bytes: int) -> tuple[
     if settings.recipe == "notebook":
         examples = observed_examples(known)
     else:
-        examples = sampled_examples(known, n_negatives=N_NEGATIVES, seed=settings.seed)
+        examples = sampled_examples(
+            known,
+            n_negatives=settings.parameters.get("n_negatives", N_NEGATIVES),
+            seed=settings.seed,
+            negatives=settings.negatives or "uniform",
+        )
     # CatBoost keeps its own quantised copy beside the matrix.
     n_rows = min(len(examples), settings.memory_bytes // 2 // row_bytes)
     fraction = n_rows / len(examples) if len(examples) else 1.0

@@ -13,6 +13,7 @@ from torch import nn
 
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
 from recsys_polars.models.devices import torch_device
+from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.models.training import Training, log_counts, train
 from recsys_polars.ranking.mlp import MlpScorer
@@ -51,6 +52,7 @@ class MatchingMlp:
         rounds: int | None = None,
     ) -> Self:
         """See `Model.fit`."""
+        settings = settle(cls.kind, settings)
         inputs = _inputs(known, settings)
         torch.manual_seed(settings.seed)
         device = torch_device(settings.device)

@@ -1,11 +1,12 @@
 """The features of (user, item) pairs that trees see, in the order of training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from catboost import FeaturesData, Pool
 
-from recsys_polars.examples import Examples
+from recsys_polars.examples import Examples, History, users_of_examples
 from recsys_polars.knowledge import (
     Knowledge,
     Rows,
@@ -18,6 +19,7 @@ from recsys_polars.models.catboost_trees import Side
 from recsys_polars.tables import Vectors
 
 ROWS_AT_ONCE = 8192
+Gather = Callable[[slice], tuple[Vectors, Rows]]
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,25 @@ class PairFeatures:
         self.sides = user_side + item_side
         self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
 
-    def numbers(self, users: Rows, items: Rows, *, without: Rows | None = None, times: Rows | None = None) -> Vectors:
+    def numbers(self, users: Rows, items: Rows, *, times: Rows | None = None, gather: Gather | None = None) -> Vectors:
         """Return the numbers of the pairs (users[j], items[j]), shape (n, n_numbers).
 
         Args:
             users: user rows, shape (n,).
             items: item rows, shape (n,).
-            without: for each pair a positive of the user that is to be unknown, or NOBODY.
             times: of each pair, before which the item's popularity is known; None: all that is known.
+            gather: mean vectors and counts of the users of some pairs; None: of all that is known.
         """
         numbers = np.empty((len(items), len(self.number_names)), dtype=np.float32)
         n_user = self.sides.count("user")
         popularity = self.known.popularity(items, times) if self.inputs.with_counts else None
+        gather = gather or (lambda rows: user_vectors(self.known, users[rows]))
         for start in range(0, len(items), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             numbers[rows, n_user : n_user + self.item_numbers.shape[1]] = self.item_numbers[items[rows]]
             if popularity is not None:
-                left_out = None if without is None else without[rows]
-                numbers[rows, :n_user] = self._user_numbers(users[rows], left_out)
+                means, counts = gather(rows)
+                numbers[rows, :n_user] = np.hstack([counts[:, None].astype(np.float32), means[:, self.user_columns]])
                 numbers[rows, -1:] = popularity[rows]
         return numbers
 
@@ -77,11 +80,16 @@ class PairFeatures:
         """Return pairs to score as CatBoost takes them."""
         return self._pool(self.numbers(users, items), items)
 
-    def training_pool(self, examples: Examples) -> Pool:
+    def training_pool(self, examples: Examples, *, history: History = "loo") -> Pool:
         """Return examples as CatBoost takes them: one float32 matrix, categories as shared bytes."""
-        rows = examples.item_rows
-        numbers = self.numbers(examples.user_rows, rows, without=examples.without, times=examples.times)
-        return self._pool(numbers, rows, labels=examples.labels)
+        users = users_of_examples(self.known, history)
+        numbers = self.numbers(
+            examples.user_rows,
+            examples.item_rows,
+            times=examples.times,
+            gather=lambda rows: users(examples.take(rows)),
+        )
+        return self._pool(numbers, examples.item_rows, labels=examples.labels)
 
     def _pool(self, numbers: Vectors, items: Rows, labels: Rows | None = None) -> Pool:
         data = FeaturesData(
@@ -91,7 +99,3 @@ class PairFeatures:
             cat_feature_names=self.category_names,
         )
         return Pool(data, label=labels)
-
-    def _user_numbers(self, users: Rows, without: Rows | None) -> Vectors:
-        means, counts = user_vectors(self.known, users, without=without)
-        return np.hstack([counts[:, None].astype(np.float32), means[:, self.user_columns]])

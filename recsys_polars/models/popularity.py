@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from recsys_polars.knowledge import Knowledge, Rows
+from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.ranking.per_item import PerItemScorer
 
@@ -25,12 +26,13 @@ class Popularity:
     def fit(
         cls,
         known: Knowledge,  # noqa: ARG003
-        settings: FitSettings,  # noqa: ARG003
+        settings: FitSettings,
         *,
         validate: Callable[[Model], float] | None = None,  # noqa: ARG003
         rounds: int | None = None,  # noqa: ARG003
     ) -> Self:
         """See `Model.fit`."""
+        settle(cls.kind, settings)
         return cls()
 
     def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> PerItemScorer:  # noqa: ARG002

@@ -1,15 +1,18 @@
 """What every model can do, and how it is asked to train."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from recsys_polars.examples import History, Negatives
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.ranking.protocol import Scorer
 
 Recipe = Literal["default", "notebook"]
 Device = Literal["auto", "cpu", "cuda"]
+Loss = Literal["bce", "bpr", "softmax"]
+"""Cross-entropy of each row; Bayesian personalised ranking; softmax over a positive and its negatives."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,18 @@ class FitSettings:
         device: `auto` takes a GPU where there is one.
         seed: of everything random.
         memory_bytes: what the training examples of a model that needs them all at once may take.
+        history, negatives, loss: see `models.options`, which fills in None, and refuses what has no effect on a kind.
+        parameters: numbers in place of the model's own, by name; see `recipes.tune`.
     """
 
     recipe: Recipe = "default"
     device: Device = "auto"
     seed: int = 42
     memory_bytes: int = 2 << 30
+    history: History | None = None
+    negatives: Negatives | None = None
+    loss: Loss | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Model(Protocol):

@@ -12,6 +12,7 @@ from torch import nn
 
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
 from recsys_polars.models.devices import torch_device
+from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.models.training import Training, log_counts, train
 from recsys_polars.ranking.dot import DotScorer
@@ -24,8 +25,9 @@ HIDDEN = 128
 class TwoTower:
     """score(u, i) = user_tower(user) . item_tower(item), each tower 128 -> ReLU -> 64.
 
-    The user is the mean vector of what they liked, the row's own item left out in training, and log(1 + count); the
-    item is its vector and how popular it was at the time.
+    The user is the mean vector of what they liked, and log(1 + count); in training without the row's own item, or as of
+    its time. The item is its vector and how popular it was at the time; as an in-batch negative, at the time of its own
+    row.
     """
 
     kind: ClassVar[str] = "two-tower"
@@ -44,6 +46,7 @@ class TwoTower:
         rounds: int | None = None,
     ) -> Self:
         """See `Model.fit`."""
+        settings = settle(cls.kind, settings)
         blocks = tuple(known.blocks)
         columns = vector_columns_of(known, blocks)
         torch.manual_seed(settings.seed)
@@ -51,15 +54,17 @@ class TwoTower:
         towers = two_towers(len(columns)).to(device)
         model = cls(towers, blocks, rounds=0, facts={})
         items = torch.from_numpy(known.item_vectors[:, columns]).to(device)
+        training = Training.of(settings, rounds=rounds)
+        in_batch = training.negatives == "in-batch"
 
         def logits(means: Vectors, counts: Rows, item_rows: Rows, popularity: Vectors) -> torch.Tensor:
             user = torch.from_numpy(np.hstack([means[:, columns], log_counts(counts)])).to(device)
             item_vectors = items[torch.from_numpy(item_rows).to(device)]
             item = torch.cat([item_vectors, torch.from_numpy(popularity).to(device)], dim=1)
-            scores: torch.Tensor = (towers["user"](user) * towers["item"](item)).sum(dim=1)
+            ours, theirs = towers["user"](user), towers["item"](item)
+            scores: torch.Tensor = ours @ theirs.T if in_batch else (ours * theirs).sum(dim=1)
             return scores
 
-        training = Training.of(settings, rounds=rounds)
         model.rounds, model.facts = train(towers, logits, known, training, validate and (lambda: validate(model)))
         return model
 

@@ -51,6 +51,8 @@ def train_auto(store: Store, settings: FitSettings, *, progress: Progress = sile
     facts = {
         "settings": asdict(settings),
         "rounds": PARAMETERS["iterations"] if any(order.trees for order in orders.values()) else 0,
+        "tuned": {},
+        "folds": {},
         "choice": {scope: {"by": order.by, "validation": tried[scope]} for scope, order in orders.items()},
         "training": {},
         "seconds": time.perf_counter() - began,

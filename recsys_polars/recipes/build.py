@@ -52,7 +52,7 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
         progress("read items", 2, 5)
         items = store_catalogue(sources[1], interactions, build)
         progress("build features", 3, 5)
-        blocks = _store_vectors(items, labelled, repeats, build)
+        blocks = store_vectors(items, labelled, repeats, build)
         progress("publish", 4, 5)
         writer.stage.facts |= {
             "blocks": blocks,
@@ -182,7 +182,7 @@ def _check_history(labelled: pl.DataFrame, settings: BuildSettings) -> None:
         )
 
 
-def _store_vectors(items: pl.DataFrame, labelled: pl.DataFrame, repeats: pl.DataFrame, build: Build) -> list[str]:
+def store_vectors(items: pl.DataFrame, labelled: pl.DataFrame, repeats: pl.DataFrame, build: Build) -> list[str]:
     """Write the item features and the user means of both cuts; return the vector blocks in their order."""
     writer, means = build.writer, {}
     blocks: list[str] = []

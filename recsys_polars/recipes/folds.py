@@ -7,7 +7,7 @@ import polars as pl
 
 from recsys_polars import splitting
 from recsys_polars.recipes.build import cut_interactions, filter_train, label_pairs
-from recsys_polars.recipes.raw import settings_of
+from recsys_polars.recipes.raw import BuildSettings, settings_of
 from recsys_polars.store import Store
 
 DEFAULT_FRACTION = 0.1
@@ -45,19 +45,8 @@ def rolling_folds(store: Store) -> Iterator[Fold]:
 
     Each cuts what lies before the one before it as the store was cut. They end where nothing liked is left on a side.
     """
-    settings = settings_of(store)
-    fraction = settings.valid_fraction or DEFAULT_FRACTION
-    settings = replace(settings, test_fraction=fraction, valid_fraction=0)
-    whole = cut_interactions(store.scan("interactions"), settings_of(store))
-    before = whole.filter(pl.col("part") != "test").drop("part").collect()
-    while True:
-        parted = splitting.assign_parts(
-            before.lazy(),
-            split=settings.split or "global-time",
-            test_fraction=fraction,
-            test_n=settings.test_n,
-            valid_fraction=0,
-        ).collect()
+    settings = replace(fold_settings(store), valid_fraction=0)
+    for parted in rolling_parts(store, settings):
         before = parted.filter(pl.col("part") == "train").drop("part")
         labelled, repeats, filtered = filter_train(*label_pairs(parted.lazy(), settings), settings)
         events = before.join(filtered, on=["user_id", "item_id"], how="anti", maintain_order="left")
@@ -65,3 +54,25 @@ def rolling_folds(store: Store) -> Iterator[Fold]:
         if fold.truth.is_empty() or not fold.history["label"].sum():
             return
         yield fold
+
+
+def fold_settings(store: Store) -> BuildSettings:
+    """Return how a store would have been built at the cut of a fold: the window is as wide as the valid part."""
+    settings = settings_of(store)
+    fraction = settings.valid_fraction or DEFAULT_FRACTION
+    return replace(settings, test_fraction=fraction, valid_fraction=fraction)
+
+
+def rolling_parts(store: Store, settings: BuildSettings) -> Iterator[pl.DataFrame]:
+    """Yield interactions with their part, without end: `test` is the window of a fold, the latest fold first.
+
+    Args:
+        store: the store.
+        settings: `fold_settings`; with a valid_fraction, `valid` is the window of the fold that comes next.
+    """
+    whole = cut_interactions(store.scan("interactions"), settings_of(store))
+    before = whole.filter(pl.col("part") != "test").drop("part").collect()
+    while True:
+        parted = cut_interactions(before.lazy(), settings).collect()
+        yield parted
+        before = parted.filter(pl.col("part") != "test").drop("part")

@@ -12,44 +12,78 @@ import polars as pl
 from recsys_polars import metrics
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models import AUTO, model_class
+from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.auto import train_auto
 from recsys_polars.recipes.trained import find_model, publish_model
+from recsys_polars.recipes.tuned import read_tuned, with_parameters
 from recsys_polars.store import Store, open_store
 
 VALIDATION_USERS = 2000
 VALIDATION_K = 10
 
 
-def train(path: Path, kind: str, settings: FitSettings, *, progress: Progress = silent) -> Mapping[str, Any]:
+def train(
+    path: Path,
+    kind: str,
+    settings: FitSettings,
+    *,
+    folds: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Mapping[str, Any]:
     """Train a model of `kind` on the store at `path` and save it there.
+
+    Args:
+        path: of the store.
+        kind: of the model.
+        settings: how.
+        folds: what `measure_folds` found, for the manifest.
+        progress: told of each step.
 
     Returns:
         The model's manifest: kind, generation, settings, rounds, the figures of the training, seconds.
 
     Raises:
-        InputError: an unknown kind, or nothing to learn from.
-        ArtefactError: no store there.
+        InputError: an unknown kind, an option without effect on it, or nothing to learn from.
+        ArtefactError: no store there, or a damaged search by `tune`.
     """
     store = open_store(path)
     if kind == AUTO:
-        return train_auto(store, settings, progress=progress)
+        return train_auto(store, settle(kind, settings), progress=progress)
     cls = model_class(kind)
+    settings, tuned = settled(store, kind, settings)
     began = time.perf_counter()
-    rounds, chosen = _choose_rounds(store, cls, settings, progress)
+    rounds, chosen = choose_rounds(store, cls, settings, progress)
     progress("train", 0, 1)
     model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
     progress("train", 1, 1)
     facts = {
         "settings": asdict(settings),
         "rounds": model.rounds,
+        "tuned": tuned,
+        "folds": dict(folds or {}),
         "choice": chosen,
         "training": model.facts,
         "seconds": time.perf_counter() - began,
     }
     return publish_model(store, kind, model.save, facts)
+
+
+def settled(store: Store, kind: str, settings: FitSettings) -> tuple[FitSettings, dict[str, Any]]:
+    """Fill in what was left open, by what `tune` found for this generation or else by default; say what was found.
+
+    What was found on another generation is left out: its valid part may be what this one's test part is.
+    """
+    defaults = settle(kind, settings)
+    tuned = None if settings.recipe == "notebook" else read_tuned(store, kind)
+    if tuned is None:
+        return defaults, {}
+    if tuned.store != store.identity:
+        return defaults, {"left_out": f"tuned on generation {tuned.store}"}
+    facts = {"trials": len(tuned.trials), "map": tuned.best.map, "parameters": dict(tuned.best.parameters)}
+    return settle(kind, with_parameters(settings, tuned.best.parameters)), facts
 
 
 def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]]:
@@ -62,14 +96,17 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
     return model_class(manifest["kind"]).load(folder), manifest
 
 
-def _choose_rounds(
+def choose_rounds(
     store: Store, cls: type[Model], settings: FitSettings, progress: Progress
 ) -> tuple[int | None, dict[str, Any]]:
-    """Return the rounds that rank the valid part best, fitted on what lies before the valid cut; None: the default."""
+    """Return the rounds that rank the valid part best, fitted on what lies before the valid cut; None: the default.
+
+    And the figures of the choice: `rounds`, `users` of the valid part, `curve`; `why_no_choice` where there is none.
+    """
     if settings.recipe == "notebook" or not cls.validates:
         return None, {}
     known = knowledge_before(store, "valid")
-    truth = _valid_truth(store, known, seed=settings.seed)
+    truth = truth_of(store, known, part="valid", seed=settings.seed)
     if truth.is_empty():
         return None, {"why_no_choice": "no user of the valid part has a history before it"}
     users = known.rows_of_users(truth["user_id"].unique().sort())
@@ -79,16 +116,16 @@ def _choose_rounds(
         nonlocal asked
         asked += 1
         progress("choose the number of rounds", asked, max(asked + 1, 10))
-        return _mean_ap(model, known, users, truth, settings)
+        return mean_ap(model, known, users, truth, settings)
 
     model = cls.fit(known, settings, validate=validate)
     return model.rounds, {"rounds": model.rounds, "users": len(users), **model.facts}
 
 
-def _valid_truth(store: Store, known: Knowledge, *, seed: int) -> pl.DataFrame:
-    """The liked pairs of the valid part of (at most VALIDATION_USERS random) users with a history before it."""
+def truth_of(store: Store, known: Knowledge, *, part: str, seed: int) -> pl.DataFrame:
+    """Return the liked pairs of a part of (at most VALIDATION_USERS random) users with a history before it."""
     warm = known.user_ids.filter(pl.Series(known.n_positives > 0))
-    liked = store.scan("labelled").filter((pl.col("part") == "valid") & (pl.col("label") == 1)).collect()
+    liked = store.scan("labelled").filter((pl.col("part") == part) & (pl.col("label") == 1)).collect()
     liked = liked.filter(pl.col("user_id").is_in(warm.implode())).select("user_id", "item_id")
     users = liked["user_id"].unique().sort()
     if len(users) > VALIDATION_USERS:
@@ -96,7 +133,8 @@ def _valid_truth(store: Store, known: Knowledge, *, seed: int) -> pl.DataFrame:
     return liked.filter(pl.col("user_id").is_in(users.implode()))
 
 
-def _mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
+def mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
+    """Return the MAP@10 of users' lists of what they have not seen."""
     scorer = model.scorer(known, users, device=settings.device)
     blocks = list(rank_blocks(scorer, np.arange(len(users)), k=VALIDATION_K, seen=SparseRows(*known.seen(users))))
     predictions = pl.DataFrame(

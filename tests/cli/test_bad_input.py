@@ -438,6 +438,23 @@ def test_what_is_no_store_is_named(
     ("words", "says"),
     [
         ((), "Missing option '--model'"),
+        (("--model", "popularity"), "--model: expected one of catboost, mlp, two-tower, found popularity"),
+        (("--model", "mlp", "--trials", "0"), "0 is not in the range x>=1"),
+        (("--model", "mlp", "--store", "nowhere"), "nowhere: expected a feature store, found none"),
+    ],
+)
+def test_wrong_options_of_a_search_are_refused(
+    refuse: Callable[..., str], store: Path, words: tuple[str, ...], says: str
+) -> None:
+    before = snapshot(store)
+    assert says in refuse("tune", "--store", store, *words)
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "Missing option '--model'"),
         (("--model", "svd"), "'svd' is not one of 'popularity'"),
         (("--model", "mlp", "--seed", "-1"), "-1 is not in the range"),
         (("--model", "mlp", "--recipe", "mine"), "'mine' is not 'notebook'"),
@@ -445,6 +462,14 @@ def test_what_is_no_store_is_named(
         pytest.param(("--model", "two-tower", "--seed", str(2**70)), "--seed"),
         pytest.param(("--model", "catboost", "--seed", str(2**70)), "--seed"),
         pytest.param(("--model", "catboost", "--memory", "1"), "--memory"),
+        (("--model", "popularity", "--loss", "bce"), "--loss: expected no such option with popularity"),
+        (("--model", "catboost", "--loss", "bpr"), "--loss: expected no such option with catboost"),
+        (("--model", "mlp", "--negatives", "in-batch"), "--negatives: expected uniform or popular for mlp"),
+        (("--model", "two-tower", "--negatives", "in-batch", "--loss", "bpr"), "--loss: expected softmax"),
+        (("--model", "mlp", "--recipe", "notebook", "--history", "loo"), "--history: expected no such option"),
+        (("--model", "popularity", "--seeds", "2"), "--seeds: expected no such option with popularity"),
+        (("--model", "mlp", "--folds", "0"), "0 is not in the range x>=1"),
+        (("--model", "mlp", "--history", "later"), "'later' is not one of 'loo', 'as-of'"),
     ],
 )
 def test_wrong_options_of_a_training_are_refused(

@@ -36,7 +36,18 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--out": Path("data/store"),
     },
     "audit-leaks": {"store": Path("data/store")},
-    "train": {"--store": Path("data/store"), "--device": "auto", "--seed": 42, "--recipe": None},
+    "train": {
+        "--store": Path("data/store"),
+        "--device": "auto",
+        "--seed": 42,
+        "--recipe": None,
+        "--history": None,
+        "--negatives": None,
+        "--loss": None,
+        "--folds": None,
+        "--seeds": None,
+    },
+    "tune": {"--trials": 20, "--store": Path("data/store"), "--device": "auto", "--seed": 42},
     "rank": {
         "--model": None,
         "--store": Path("data/store"),
@@ -122,6 +133,45 @@ def test_train_says_where_the_model_lies_and_prints_nothing_else(
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith(f"{store / 'models' / kind}: trained in ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "settled"),
+    [
+        ("two-tower", {"history": "as-of", "negatives": "in-batch"}, {"loss": "softmax"}),
+        ("mlp", {"negatives": "popular", "loss": "bpr"}, {"history": "loo"}),
+        ("catboost", {"history": "as-of"}, {"negatives": "uniform", "loss": None}),
+    ],
+)
+def test_the_manifest_of_a_model_says_what_it_was_trained_with(
+    accept: Callable[..., str], store: Path, kind: str, asked: dict[str, str], settled: dict[str, str]
+) -> None:
+    words = [word for name, value in asked.items() for word in (f"--{name}", value)]
+    accept("train", "--model", kind, "--store", store, *words)
+    manifest = json.loads((store / "models" / kind / "000002" / "manifest.json").read_text())
+    assert {name: manifest["settings"][name] for name in asked | settled} == asked | settled
+
+
+def test_train_tells_what_it_measured_on_folds_and_seeds(run: Callable[..., Result], store: Path) -> None:
+    result = run("train", "--model", "two-tower", "--store", store, "--folds", "2", "--seeds", "2")
+    assert result.exit_code == 0
+    folds = json.loads((store / "models" / "two-tower" / "000002" / "manifest.json").read_text())["folds"]
+    told = f"; MAP@10 {folds['mean']:.4f} +- {folds['spread']:.4f} over 2 folds by 2 seeds\n"
+    assert result.stderr.endswith(told)
+    assert len(folds["figures"]) == 4
+
+
+def test_train_takes_up_what_tune_found_until_the_store_is_built_again(
+    run: Callable[..., Result], accept: Callable[..., str], world: Any, store: Path
+) -> None:
+    tuned = run("tune", "--model", "two-tower", "--trials", "2", "--store", store)
+    assert (tuned.exit_code, tuned.stdout) == (0, "")
+    assert tuned.stderr.startswith(f"{store / 'models' / 'two-tower.tuned.json'}: MAP@10 0.")
+    assert "the best of 2 trials, 0." in tuned.stderr
+    train = ("train", "--model", "two-tower", "--store", store)
+    assert "with what 2 trials of tune found" in run(*train).stderr
+    accept("build-features", "--interactions", world.log, "--out", store)
+    assert "without what tune found on another build of the store (run tune again)" in run(*train).stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)

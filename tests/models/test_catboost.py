@@ -9,6 +9,7 @@ import pytest
 from catboost import Pool
 
 from recsys_polars.errors import InputError
+from recsys_polars.examples import sampled_examples
 from recsys_polars.knowledge import META_FEATURES, NOBODY, Knowledge
 from recsys_polars.models import catboost, pair_features
 from recsys_polars.models.protocol import FitSettings
@@ -16,6 +17,7 @@ from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes.build import BuildSettings, build_features
 from recsys_polars.recipes.embedded import embedded_files
 from recsys_polars.store import Store
+from tests.oracles.earlier import past_mean
 from tests.oracles.user_means import user_means
 
 CPU = FitSettings(device="cpu")
@@ -145,12 +147,29 @@ def pools(monkeypatch):
     built = []
     original = pair_features.PairFeatures.training_pool
 
-    def spy(self, examples):
+    def spy(self, examples, **options):
         built.append((examples.user_rows, examples.item_rows, examples.without, examples.labels))
-        return original(self, examples)
+        return original(self, examples, **options)
 
     monkeypatch.setattr(pair_features.PairFeatures, "training_pool", spy)
     return built
+
+
+def test_as_of_rows_show_what_the_user_had_liked_strictly_earlier(world, monkeypatch):
+    shown = []
+    original = pair_features.PairFeatures._pool
+    monkeypatch.setattr(
+        pair_features.PairFeatures,
+        "_pool",
+        lambda self, numbers, *words, **named: shown.append(numbers) or original(self, numbers, *words, **named),
+    )
+    catboost.CatBoost.fit(world.known, FitSettings(device="cpu", history="as-of", negatives="popular"), rounds=1)
+    rows = sampled_examples(world.known, n_negatives=4, seed=42, negatives="popular")
+    columns = pair_features.vector_columns_of(world.known, BLOCKS)
+    for row in np.random.default_rng(0).choice(len(rows), 60, replace=False):
+        mean, count = past_mean(world.known, rows.user_rows[row], rows.times[row])
+        wanted = [count, *np.array(mean)[columns]]
+        np.testing.assert_allclose(shown[0][row, : len(wanted)], wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -14,6 +14,7 @@ from torch import nn
 from recsys_polars.errors import InputError
 from recsys_polars.examples import sampled_examples
 from recsys_polars.knowledge import NOBODY, Knowledge
+from recsys_polars.models import model_class
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.models.training import Training, train
 
@@ -291,8 +292,118 @@ def test_nothing_to_learn_from_is_an_input_error(known):
             Spy().train(nobody, training)
 
 
+def test_dislikes_alone_teach_a_comparing_loss_nothing(known):
+    sour = replace(known, labels=known.labels * 0)
+    Spy().train(sour, replace(SAMPLED, rounds=1))
+    with pytest.raises(InputError, match="liked and with an unseen item for --loss bpr, found none before the cut"):
+        Spy().train(sour, replace(SAMPLED, loss="bpr"))
+
+
 def test_the_recipes_choose_as_they_say():
     wanted = Training(rounds=20, seed=42, sampled=True, holdout=0.0, n_negatives=4, patience=3)
     assert Training.of(FitSettings(), rounds=None) == wanted
     wanted = Training(rounds=5, seed=7, sampled=False, holdout=0.1)
     assert Training.of(FitSettings(recipe="notebook", seed=7), rounds=5) == wanted
+
+
+def test_settled_options_and_tuned_numbers_reach_the_training():
+    settings = FitSettings(history="as-of", negatives="popular", loss="bpr", parameters={"n_negatives": 2, "batch": 9})
+    wanted = Training(rounds=3, seed=42, history="as-of", negatives="popular", loss="bpr", n_negatives=2, batch=9)
+    assert Training.of(settings, rounds=3) == wanted
+
+
+@pytest.mark.parametrize("history", ["loo", "as-of"])
+def test_rows_show_the_past_that_was_asked_for(known, history):
+    spy = Spy()
+    spy.train(known, replace(SAMPLED, history=history, rounds=1))
+    means, counts, items, _, _ = spy.rows()
+    examples = sampled_examples(known, n_negatives=4, seed=43)
+    wanted = np.zeros((len(examples), N_ITEMS))
+    for row, (user, own, time) in enumerate(zip(examples.user_rows, examples.without, examples.times, strict=True)):
+        theirs = (known.user_rows == user) & (known.labels == 1)
+        kept = theirs & (known.times < time) if history == "as-of" else theirs & (known.item_rows != own)
+        wanted[row, known.item_rows[kept]] = 1
+    order, found = np.lexsort((*wanted.T, examples.item_rows)), np.lexsort((*(means > 1e-6).T, items))
+    np.testing.assert_array_equal((means > 1e-6)[found], wanted[order])
+    np.testing.assert_array_equal(counts[found], wanted[order].sum(axis=1))
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_a_comparing_loss_sees_whole_groups_and_no_dislikes(known, loss):
+    spy = Spy()
+    spy.train(known, replace(SAMPLED, loss=loss, rounds=1, history="as-of", batch=64))
+    assert {len(batch.items) % 5 for batch in spy.batches} == {0}
+    assert max(len(batch.items) for batch in spy.batches) == 60
+    means, _, items, _, _ = spy.rows()
+    assert len(items) == 5 * int(((known.labels == 1) & (known.user_rows != 4)).sum())  # user 4 has seen everything
+    groups = means.reshape(-1, 5, N_ITEMS)
+    assert (groups == groups[:, :1]).all()
+
+
+def epoch_loss(known, **choices):
+    """The loss of one epoch in one batch without a step, and the batch."""
+    spy = Spy()
+    _, facts = spy.train(known, Training(rounds=1, seed=42, learning_rate=0.0, batch=10**6, **choices))
+    return facts["curve"][0]["loss"], spy.batches[0]
+
+
+def test_bpr_is_over_the_pairs_of_a_positive_with_its_negatives(known):
+    loss, batch = epoch_loss(known, loss="bpr")
+    scores = batch.logits.astype(np.float64).reshape(-1, 5)
+    assert loss == pytest.approx(np.log1p(np.exp(scores[:, 1:] - scores[:, :1])).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "popular"])
+def test_softmax_takes_off_the_chance_of_being_sampled(known, negatives):
+    loss, batch = epoch_loss(known, loss="softmax", negatives=negatives)
+    fans = np.bincount(known.item_rows[known.labels == 1], minlength=N_ITEMS)
+    chances = np.maximum(fans, 1) ** (0.75 if negatives == "popular" else 0.0)
+    odds = (np.exp(batch.logits.astype(np.float64)) / chances[batch.items]).reshape(-1, 5)
+    assert loss == pytest.approx(-np.log(odds[:, 0] / odds.sum(axis=1)).mean(), rel=1e-5)
+
+
+class CrossedSpy(Spy):
+    """Scores every user of a batch with every item of it."""
+
+    def logits(self, means, counts, items, popularity):
+        scores = self.network(torch.from_numpy(means))[:, torch.from_numpy(items)]
+        self.batches.append(Batch(self.network.training, means, counts, items, popularity, scores.detach().numpy()))
+        return scores
+
+
+def test_in_batch_softmax_is_over_what_others_liked_and_the_user_has_not_seen(known):
+    spy = CrossedSpy()
+    training = Training(rounds=1, seed=42, learning_rate=0.0, batch=10**6, negatives="in-batch", loss="softmax")
+    _, facts = spy.train(known, training)
+    (batch,) = spy.batches
+    liked = np.flatnonzero(known.labels == 1)
+    fans = np.bincount(known.item_rows[liked], minlength=N_ITEMS)
+    users = known.user_rows[liked][np.random.default_rng([42, 1]).permutation(len(liked))]
+    seen = set(zip(known.user_rows.tolist(), known.item_rows.tolist(), strict=True))
+    losses = []
+    for row, user in enumerate(users):
+        odds = {
+            column: np.exp(float(batch.logits[row, column])) / fans[item]
+            for column, item in enumerate(batch.items)
+            if column == row or (user, item) not in seen
+        }
+        losses.append(-np.log(odds[row] / sum(odds.values())))
+    assert len(losses) == len(liked)
+    assert facts["curve"][0]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices"),
+    [
+        ("two-tower", {"negatives": "in-batch"}),
+        ("two-tower", {"loss": "bpr", "history": "as-of"}),
+        ("mlp", {"loss": "softmax", "negatives": "popular"}),
+        ("mlp", {"loss": "bpr"}),
+    ],
+)
+def test_a_model_learns_by_each_loss_and_alike_for_a_seed(known, kind, choices):
+    parameters = {"learning_rate": 0.01, "batch": 64}
+    settings = FitSettings(device="cpu", parameters=parameters, **choices)
+    first, again = (model_class(kind).fit(known, settings, rounds=6).facts["curve"] for _ in range(2))
+    assert first == again
+    assert first[-1]["loss"] < first[0]["loss"]
