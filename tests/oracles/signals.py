@@ -57,7 +57,7 @@ def signals(told: Told, user: str, *, dimensions: int) -> dict[str, dict[str, fl
     found |= {f"cosine{end}": _cosine(told, of_likes) for end, of_likes in weights.items()}
     found |= {f"text{end}": _text(told, of_likes) for end, of_likes in two.items()}
     vectors = {"cooccurrence": cooccurrence(told, dimensions)}
-    vectors |= {f"vector_{name}": _unit_vectors(told, name) for name in _vector_names(told)}
+    vectors |= {f"vector[{name}]": _unit_vectors(told, name) for name in _vector_names(told)}
     for name, of_items in vectors.items():
         found |= {f"{name}{end}": _mean_dot(of_items, of_likes) for end, of_likes in two.items()}
     for name, groups in _groups(told).items():
@@ -136,7 +136,7 @@ def _groups(told: Told) -> dict[str, dict[str, str]]:
     """The group of each item, by column; columns of one group say nothing."""
     given = [name for name in told.item_features if any(isinstance(row[name], str) for row in told.items.values())]
     columns = {name: name for name in ("category", "brand", "title", "description")}
-    columns |= {f"given_{name}": name for name in given}
+    columns |= {f"given[{name}]": name for name in given}
     found = {ours: {item: row[name] or "" for item, row in told.items.items()} for ours, name in columns.items()}
     return {ours: groups for ours, groups in found.items() if len(set(groups.values())) > 1}
 
@@ -171,7 +171,7 @@ def item_columns(told: Told) -> dict[str, dict[str, float]]:
     }
     for name in told.item_features:
         if not any(isinstance(row[name], str) for row in told.items.values()):
-            found[f"given_{name}"] = {item: _number(row[name]) for item, row in told.items.items()}
+            found[f"given[{name}]"] = {item: _number(row[name]) for item, row in told.items.items()}
     return found
 
 

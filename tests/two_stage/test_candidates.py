@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from recsys_polars.ranking.protocol import SparseRows
 from recsys_polars.two_stage import candidates as product
 from recsys_polars.two_stage.candidates import Candidates, Pairs, choose_best, ranks_within
-from recsys_polars.two_stage.past import past_of
+from recsys_polars.two_stage.past import catalogue_of, past_of
 from tests.oracles import signals as oracle
 from tests.two_stage.histories import events_of, everything, history_of, lists_of, small_history
 
@@ -96,7 +97,7 @@ def test_who_comes_after_the_cut_changes_no_feature():
     """Users of the store without a past may lie anywhere among the others."""
     many = small_history(11, n_users=24, n_items=40, n_events=160)
     ids = sorted([*many.user_ids, *(f"t{number:02}" for number in range(60)), "u0035", "z"])
-    with_others = dataclasses.replace(many.catalogue, user_ids=many.catalogue.user_ids.__class__(ids))
+    with_others = dataclasses.replace(many.catalogue, user_ids=pl.Series(ids))
     crowd = Candidates(past_of(with_others, history_of(many.told), events_of(many.told)))
     rows = np.array([ids.index(user) for user in many.user_ids])
     allowed = np.ones(N_ITEMS, dtype=bool)
@@ -147,3 +148,13 @@ def test_nobody_liked_anything_and_everybody_still_gets_the_first_items():
         list(disliked.blocks(EVERYBODY, seen=SparseRows(*lists_of([[2]] * N_USERS)), allowed=allowed, n_least=3))
     )
     assert pairs.items.reshape(N_USERS, 3).tolist() == [[3, 4, 5]] * N_USERS
+
+
+def test_columns_of_the_user_never_share_a_name_with_ours():
+    vectors = [pl.col("clip").alias(f"clip{end}") for end in ("_recent", "_rank", "]_rank", "_recent]")]
+    numbers = [pl.col("weight").alias(f"maker{end}") for end in ("_count", "_share", "]_count", "_count_recent")]
+    items = SMALL.items.with_columns(vectors + numbers)
+    features = ("weight", "maker", *(number.meta.output_name() for number in numbers))
+    catalogue = catalogue_of(items, SMALL.catalogue.user_ids, item_features=features)
+    names = Candidates(past_of(catalogue, history_of(SMALL.told), events_of(SMALL.told))).names
+    assert len(set(names)) == len(names) == len(CANDIDATES.names) + 4 + 4 * 3

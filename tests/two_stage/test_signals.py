@@ -48,7 +48,7 @@ def test_item_and_user_columns_are_those_of_the_oracle(small):
 
 def test_ranks_are_those_within_a_users_candidates(small):
     found = features_of(small)
-    for name in (*RANKED, "vector_clip"):
+    for name in (*RANKED, "vector[clip]"):
         for of_user, ranks in zip(found[name], found[f"{name}_rank"], strict=True):
             expected = oracle.ranks(dict(enumerate(of_user.tolist())))
             assert ranks.tolist() == [expected[item] for item in range(len(of_user))]
@@ -60,7 +60,7 @@ def test_the_oracle_knows_every_feature_and_none_is_named_twice(small):
         *oracle.signals(small.told, small.user_ids[2], dimensions=DIMENSIONS),
         *oracle.item_columns(small.told),
         *oracle.user_columns(small.told, small.user_ids[2]),
-        *(f"{name}_rank" for name in (*RANKED, "vector_clip")),
+        *(f"{name}_rank" for name in (*RANKED, "vector[clip]")),
     ]
     assert sorted(names) == sorted(known)
 
