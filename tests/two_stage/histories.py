@@ -85,6 +85,12 @@ def small_history(seed: int, *, n_users: int = 14, n_items: int = 12, n_events: 
     return Small(user_ids, pl.DataFrame(list(rows.values()), schema=schema), told)
 
 
+def small_items(n_items: int) -> pl.DataFrame:
+    """Items of which nothing is known but the id."""
+    schema = {name: column.dtype for name, column in Items.columns().items()}
+    return pl.DataFrame([{"item_id": f"i{row:03}"} for row in range(n_items)], schema=schema)
+
+
 def random_item(chance: random.Random) -> dict:
     def text(n_words: int) -> str | None:
         return " ".join(chance.choices(WORDS, k=n_words)) if chance.random() < 0.8 else None
