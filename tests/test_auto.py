@@ -1,56 +1,47 @@
-"""`auto` from raw files to figures: what it is given it uses, what comes after the cut it never sees."""
+"""`auto` from raw files to figures: lists that are full and in order, whatever is given, damaged or missing."""
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
-from catboost import CatBoostClassifier
-from click.testing import CliRunner, Result
 from polars.testing import assert_frame_equal
 
-from recsys_polars.cli.main import main
 from recsys_polars.models.protocol import FitSettings
-from recsys_polars.recipes import auto, folds, history_before
 from recsys_polars.recipes import rank as ranking
-from recsys_polars.recipes.build import BuildSettings, build_features, cut_interactions
 from recsys_polars.recipes.raw import settings_of
 from recsys_polars.recipes.train import train
-from recsys_polars.recipes.trained import find_model
+from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store, open_store
 from recsys_polars.two_stage import choosing
 from recsys_polars.two_stage import trees as second_stage
-from recsys_polars.two_stage.candidates import Candidates
-from recsys_polars.two_stage.past import past_of
-from recsys_polars.two_stage.ranker import TREES, load_orders
-
-FEW = {"iterations": 8, "depth": 3, "learning_rate": 0.5, "thread_count": 1}
-ODD_IDS = (
-    "two words",
-    " padded ",
-    'a "quote"',
-    "😀",
-    "two\nlines",
-    "a,b;c\t|",
-    "Ünïcode",
-    "../up",
-    "NULL",
-    "0",
-    "^.*$",
+from recsys_polars.two_stage.ranker import TREES, Order, load_orders, save_orders
+from tests.oracles import signals as oracle
+from tests.two_stage.shops import (
+    FEATURES,
+    FEW,
+    PAIR,
+    SETTINGS,
+    START,
+    Shop,
+    accept,
+    build,
+    invoke,
+    item_table,
+    log,
+    model_files,
+    rank_with,
+    refuse,
+    shop_of,
+    told_by,
 )
-FEATURES = ("age", "popularity", "trees", "maker", "maker_count", "flag", "weight", "same", "nothing", "cosine_rank")
-PAIR = ["user_id", "item_id"]
-SETTINGS = FitSettings(device="cpu")
-START = 1_500_000_000
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -65,104 +56,6 @@ def few_trees():
 def trees_win(monkeypatch) -> None:
     """Trees are chosen whatever the figures say."""
     monkeypatch.setattr(choosing, "_aps", lambda term, blocks, order: np.array([float(order.by == TREES)]))
-
-
-def ids(prefix: str, n: int) -> list[str]:
-    return [*ODD_IDS, *(f"{prefix}{number:03d}" for number in range(n))][:n]
-
-
-def log(n_users: int = 40, n_items: int = 50, n_rows: int = 700) -> pl.DataFrame:
-    """Items come into fashion one after the other; users keep to a third of them; some come late, some like nothing."""
-    chance = random.Random(3)
-    users, items = ids("u", n_users), ids("i", n_items)
-    rows = []
-    for hour in range(n_rows):
-        user = chance.randrange(n_users if hour > 0.93 * n_rows else n_users - 4)
-        item = min(n_items - 2, int(n_items * hour / n_rows * chance.random() ** 0.3))
-        item -= (item - user) % 3 if item >= 3 else 0
-        rating = 1.0 if user in (8, 9) else float(chance.choice([2, 4, 5, 5]))
-        rows.append((users[user], items[item], rating, START + 3600 * (hour - hour % 3)))
-    return pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "timestamp"], orient="row")
-
-
-def item_table(n_items: int = 50) -> pl.DataFrame:
-    """Everything that a user may give, holes and all; `later` items are in no history."""
-    item_ids = [*ids("i", n_items), *(f"later{number}" for number in range(5))]
-    n = len(item_ids)
-    rows = np.arange(n)
-    vectors = np.random.default_rng(2).normal(size=(n, 3)).astype(np.float32)
-    vectors[4], vectors[5] = np.nan, 0
-    columns = {f"clip_img_{place}": vectors[:, place] for place in range(3)}
-    columns |= {f"clip_img_rank_{place}": vectors[:, place] for place in range(2)}
-    weights = [[1.5, None, float("inf"), float("nan"), -3.0][row % 5] for row in rows]
-    return pl.DataFrame(
-        {
-            "item_id": item_ids,
-            "title": [None if row % 7 == 0 else f"Title {row % 4} of {row}" for row in rows],
-            "description": [None if row % 5 == 0 else "" if row % 5 == 1 else f"words {row % 3}" for row in rows],
-            "brand": [f"b{row % 3}" if row % 4 else None for row in rows],
-            "category": [f"c{row % 3}" for row in rows],
-            "price": [None if row % 6 == 0 else float(row) for row in rows],
-            "age": rows * 1.0,
-            "popularity": [f"p{row % 2}" for row in rows],
-            "trees": rows % 4,
-            "maker": [None if row % 9 == 0 else f'm"{row % 3}' for row in rows],
-            "maker_count": rows % 5,
-            "flag": rows % 2 == 0,
-            "weight": weights,
-            "same": np.ones(n),
-            "nothing": pl.Series([None] * n, dtype=pl.Float64),
-            "cosine_rank": [f"r{row % 2}" for row in rows],
-            **columns,
-        }
-    )
-
-
-def build(folder: Path, rows: pl.DataFrame, items: pl.DataFrame | None = None, **settings: Any) -> Store:
-    folder.mkdir(exist_ok=True)
-    rows.write_parquet(folder / "log.parquet")
-    if items is not None:
-        items.write_parquet(folder / "items.parquet")
-        settings = {"items": str(folder / "items.parquet"), **settings}
-    return build_features(BuildSettings(str(folder / "log.parquet"), **settings), folder / "store")
-
-
-def invoke(*args: object) -> Result:
-    return CliRunner().invoke(main, [str(arg) for arg in args])
-
-
-def accept(*args: object) -> None:
-    result = invoke(*args)
-    assert result.exit_code == 0, result.output
-    assert result.stderr.count("\n") == 1
-
-
-def refuse(*args: object) -> str:
-    result = invoke(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.count("Error: ") == 1
-    return result.stderr
-
-
-def rank_with(store: Store, out: Path, *options: object) -> pl.DataFrame:
-    accept("rank", "--model", "auto", "--store", store.path, "--out", out, *options)
-    return pl.read_parquet(out)
-
-
-class Shop(NamedTuple):
-    store: Store
-    seen: dict[str, set[str]]
-    warm: set[str]
-    items: list[str]
-
-
-def shop_of(store: Store) -> Shop:
-    history = history_before(store, "test").collect()
-    seen = dict(history.group_by("user_id").agg("item_id").iter_rows())
-    warm = set(history.filter(pl.col("label") == 1)["user_id"])
-    items = store.scan("items").collect()["item_id"].sort().to_list()
-    return Shop(store, {user: set(had) for user, had in seen.items()}, warm, items)
 
 
 @pytest.fixture(scope="module")
@@ -250,22 +143,6 @@ def test_a_user_gets_the_same_list_alone_and_among_unknown_ones(tmp_path, shop) 
     assert len(found["nobody ever"][0]) == 10
 
 
-def model_files(store: Store) -> dict[str, bytes]:
-    """The files of the model, without the time and the random number that CatBoost writes into its own."""
-    folder, manifest = find_model(store, "auto")
-    found = {}
-    for name in manifest["files"]:
-        file = folder / name
-        if file.suffix == ".cbm":
-            trees = CatBoostClassifier().load_model(str(file))
-            for key in ("model_guid", "train_finish_time"):
-                del trees.get_metadata()[key]
-            file = store.path / name
-            trees.save_model(str(file))
-        found[name] = file.read_bytes()
-    return found
-
-
 def test_the_same_seed_gives_the_same_files_and_another_others(tmp_path, shop, trees_win) -> None:
     shutil.copytree(shop.store.path, tmp_path / "store")
     store = open_store(tmp_path / "store")
@@ -285,116 +162,24 @@ def test_given_columns_are_used(shop) -> None:
     assert len(names) == len(trees[0].feature_names_)
 
 
-# What comes after the cut
-
-
-def changed_after(rows: pl.DataFrame, split: str) -> pl.DataFrame:
-    """The same before the test cut, and after it other items, ratings and, where the cut is everybody's, users."""
-    timed = rows.with_columns(event_time=pl.from_epoch("timestamp"))
-    parted = cut_interactions(timed.lazy(), BuildSettings(split=split)).filter(pl.col("part") == "test").collect()
-    after = parted.select(*PAIR, "event_time", is_after=True).unique()
-    rows = timed.join(after, on=[*PAIR, "event_time"], how="left", maintain_order="left").drop("event_time")
-    is_after = pl.col("is_after").fill_null(value=False)
-    row, everybodys = pl.int_range(pl.len()), split == "global-time"
-    users = pl.format("newcomer {}", row % 80) if everybodys else pl.col("user_id")
-    items = pl.format("later{}", row % 5) if everybodys else pl.lit("later0")
-    return rows.with_columns(
-        user_id=pl.when(is_after).then(users).otherwise("user_id"),
-        item_id=pl.when(is_after).then(items).otherwise("item_id"),
-        rating=pl.when(is_after).then(5.0 - pl.col("rating") % 5).otherwise("rating"),
-        # Of a user's pairs of one time the last by id is the latest.
-        timestamp=pl.col("timestamp") + pl.when(is_after & (split == "last-n")).then(86_400).otherwise(0),
-    ).drop("is_after")
-
-
-def known_to(store: Store) -> dict[str, np.ndarray]:
-    """The candidates and features of everybody with a history, as `rank` sees them, by user id."""
-    catalogue = auto._catalogue(store)
-    candidates = Candidates(
-        past_of(catalogue, auto.history_before(store, "test").collect(), auto._events_before_test(store))
+def test_candidates_that_all_were_known_have_an_order_of_their_own(tmp_path, shop) -> None:
+    shutil.copytree(shop.store.path, tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    orders = {"known": Order("cosine"), "catalogue": Order("text")}
+    publish_model(
+        store, "auto", lambda folder: save_orders(orders, folder), {"settings": {"recipe": "default"}, "seconds": 0}
     )
-    users = np.flatnonzero(catalogue.user_ids.is_in(sorted(shop_of(store).warm)).to_numpy())
-    allowed = np.ones(len(catalogue.item_ids), dtype=bool)
-    found = {}
-    for pairs in candidates.blocks(users, seen=None, allowed=allowed):
-        for place in range(pairs.start, pairs.stop):
-            rows = pairs.places == place
-            found[catalogue.user_ids[int(users[place])]] = np.column_stack([pairs.items[rows], pairs.features[rows]])
-    return found
-
-
-def lists_of(store: Store, out: Path) -> pl.DataFrame:
-    """Lists of everybody who was there before the cut."""
-    before = shop_of(store).seen
-    file = out.with_suffix(".csv")
-    file.write_text(pl.DataFrame({"user_id": sorted(before)}).write_csv())
-    return rank_with(store, out, "--users", file, "-k", 15)
-
-
-def differences(store: Store, other: Store, tmp_path: Path) -> set[str]:
-    """What of candidates and features, models and lists differs between two stores."""
-    known = known_to(store), known_to(other)
-    assert known[0].keys() == known[1].keys()
-    found = set()
-    if any(a.tobytes() != b.tobytes() for a, b in zip(*(one.values() for one in known), strict=True)):
-        found.add("features")
-    if model_files(store) != model_files(other):
-        found.add("model")
-    choices = [find_model(one, "auto")[1]["choice"] for one in (store, other)]
-    if choices[0] != choices[1]:
-        found.add("choice")
-    if not lists_of(store, tmp_path / "a.parquet").equals(lists_of(other, tmp_path / "b.parquet")):
-        found.add("lists")
-    return found
-
-
-@pytest.fixture(params=["global-time", "user-time", "last-n"])
-def two_futures(request, tmp_path) -> tuple[Store, Store]:
-    """Two stores that differ after the test cut alone."""
-    rows = log()
-    other = changed_after(rows, request.param)
-    stores = [
-        build(tmp_path / name, one, item_table(), item_features=FEATURES, split=request.param)
-        for name, one in (("one", rows), ("other", other))
-    ]
-    before = [history_before(one, "test").collect().sort(PAIR) for one in stores]
-    assert_frame_equal(*before)
-    test = [one.scan("labelled").filter(pl.col("part") == "test").collect() for one in stores]
-    assert not test[0].equals(test[1])
-    return stores[0], stores[1]
-
-
-@pytest.mark.parametrize("scored_by", ["figures", "trees"])
-def test_nothing_after_the_cut_changes_candidates_choice_model_or_lists(
-    two_futures, tmp_path, request, scored_by
-) -> None:
-    if scored_by == "trees":
-        request.getfixturevalue("trees_win")
-    for store in two_futures:
-        train(store.path, "auto", SETTINGS)
-    assert differences(*two_futures, tmp_path) == set()
-
-
-@pytest.mark.parametrize("two_futures", ["global-time"], indirect=True)
-def test_the_comparison_notices_a_past_of_all_events(two_futures, tmp_path, monkeypatch, trees_win) -> None:
-    for store in two_futures:
-        train(store.path, "auto", SETTINGS)
-    monkeypatch.setattr(auto, "_events_before_test", lambda store: store.scan("interactions").collect())
-    assert differences(*two_futures, tmp_path) == {"features", "lists"}
-
-
-@pytest.mark.parametrize("two_futures", ["global-time"], indirect=True)
-def test_the_comparison_notices_labels_of_the_test_part(two_futures, tmp_path, monkeypatch, trees_win) -> None:
-    def before_everything(interactions, settings):
-        return cut_interactions(interactions, settings).with_columns(part=pl.lit("train"))
-
-    monkeypatch.setattr(folds, "cut_interactions", before_everything)
-    for store in two_futures:
-        train(store.path, "auto", SETTINGS)
-    assert {"model", "lists"} <= differences(*two_futures, tmp_path)
-
-
-# What can't be used
+    told = told_by(store, log())
+    user = min(shop.warm)
+    (tmp_path / "user.csv").write_text(pl.DataFrame({"user_id": [user]}).write_csv())
+    (tmp_path / "known.csv").write_text(pl.DataFrame({"item_id": ["i020", "i021", "i022", "i023"]}).write_csv())
+    (tmp_path / "new.csv").write_text(pl.DataFrame({"item_id": ["i020", "i021", "later2", "later3"]}).write_csv())
+    expected = oracle.signals(told, user, dimensions=4)
+    for candidates, by in (("train", "cosine"), ("catalogue", "text"), ("known.csv", "cosine"), ("new.csv", "text")):
+        option = tmp_path / candidates if candidates.endswith("csv") else candidates
+        lists = rank_with(store, tmp_path / "p.parquet", "--users", tmp_path / "user.csv", "--candidates", option)
+        scores = [expected[by][item] for item in lists["item_id"]]
+        np.testing.assert_allclose(lists["score"].to_numpy(), scores, rtol=1e-4, atol=1e-6)
 
 
 def test_other_recipes_and_shortcuts_are_refused(tmp_path, shop) -> None:
@@ -433,9 +218,6 @@ def test_no_model_is_said(tmp_path) -> None:
     assert "run train --model auto first" in refuse(
         "rank", "--model", "auto", "--store", store.path, "--out", tmp_path / "p.parquet"
     )
-
-
-# What is small, odd or missing
 
 
 def ends_well(store: Store, out: Path) -> pl.DataFrame:
