@@ -161,14 +161,14 @@ def proposed_by(store: Store) -> Candidates:
 
 
 def told_by(store: Store, rows: pl.DataFrame) -> oracle.Told:
-    """What the raw rows before the cut say, with the items as the store has them."""
+    """What the raw rows before the cut say but for the pairs that were filtered out, with the items of the store."""
     times = sorted(rows["timestamp"].to_list())
     cut = times[math.floor((len(times) - 1) * 0.9)]
-    before = [row for row in rows.rows() if row[3] < cut]
-    events = [(item, time) for _, item, _, time in before]
-    latest = {
-        (user, item): (time, rating) for user, item, rating, time in sorted(before, key=lambda row: (row[3], row[2]))
-    }
+    filtered = set(store.scan("filtered").select(PAIR).collect().rows())
+    before = [row for row in rows.rows() if row[3] < cut and row[:2] not in filtered]
+    before.sort(key=lambda row: (row[3], row[2]))
+    latest = {(user, item): (time, rating) for user, item, rating, time in before}
     pairs = [(user, item, time, int(rating >= 4)) for (user, item), (time, rating) in latest.items()]
     items = store.scan("items").collect().sort("item_id")
+    events = [(item, time) for _, item, _, time in before]
     return oracle.Told({row["item_id"]: row for row in items.to_dicts()}, pairs, events, FEATURES)

@@ -59,20 +59,22 @@ def known_to(store: Store) -> dict[str, np.ndarray]:
     return found
 
 
-def test_what_rank_knows_is_what_the_raw_rows_before_the_cut_say(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("fewest", [1, 12])
+def test_what_rank_knows_is_what_the_raw_rows_before_the_cut_say(tmp_path, monkeypatch, fewest) -> None:
     monkeypatch.setattr(signals, "DIMENSIONS", 4)
-    shop = shop_of(build(tmp_path / "x", log(), item_table(), item_features=FEATURES))
+    settings = {"item_features": FEATURES, "min_item_interactions": fewest}
+    shop = shop_of(build(tmp_path / "x", log(), item_table(), **settings))
     told, known = told_by(shop.store, log()), known_to(shop.store)
     names = proposed_by(shop.store).names
     assert known.keys() == shop.warm
     of_items = oracle.item_columns(told)
-    for user in sorted(known)[::6]:
+    for user in sorted(known)[::8]:
         items, features = [shop.items[int(row)] for row in known[user][:, 0]], known[user][:, 1:]
         expected = {**oracle.signals(told, user, dimensions=4), **of_items}
         for name, scores in expected.items():
             values = np.array([scores[item] for item in items])
             values[values > np.finfo(np.float32).max] = np.nan
-            atol = 1e-3 if "cooccurrence" in name else 2e-6  # a truncated SVD comes near its singular vectors
+            atol = 1e-2 if "cooccurrence" in name else 2e-6  # a random SVD only comes near
             found = features[:, names.index(name)]
             np.testing.assert_allclose(found, values, rtol=2e-4, atol=atol, err_msg=f"{name} of {user}")
         for name, value in oracle.user_columns(told, user).items():
