@@ -139,6 +139,18 @@ def test_a_past_of_one_item_and_one_user_has_candidates():
     assert nothing[0].features.shape == (0, len(found.names))
 
 
+def test_what_signals_leave_open_is_filled_with_the_first_items_and_no_more():
+    few = small_history(1, n_users=3, n_items=30, n_events=6)
+    liked = {few.item_ids.index(item) for _, item, _, label in few.told.pairs if label}
+    assert len(liked) == 2
+    without_words = few.items.with_columns(title=None, description=None, brand=None, category=None, clip=None)
+    few = few._replace(items=without_words.cast(few.items.schema), told=few.told._replace(item_features=()))
+    pairs = next(
+        iter(Candidates(few.past).blocks(np.array([0]), seen=None, allowed=np.ones(30, dtype=bool), n_least=6))
+    )
+    assert pairs.items.tolist() == sorted({*liked, *[item for item in range(30) if item not in liked][:4]})
+
+
 def test_nobody_liked_anything_and_everybody_still_gets_the_first_items():
     dislikes = [(user, item, time, 0) for user, item, time, _ in SMALL.told.pairs]
     disliked = Candidates(SMALL._replace(told=SMALL.told._replace(pairs=dislikes)).past)

@@ -160,6 +160,8 @@ def test_the_comparison_notices_a_past_of_all_events(two_futures, tmp_path, monk
     for store in two_futures:
         train(store.path, "auto", SETTINGS)
     monkeypatch.setattr(auto, "_events_before_test", lambda store: store.scan("interactions").collect())
+    assert "features" in differences(*two_futures, tmp_path)
+    monkeypatch.setattr(auto, "history_before", lambda store, before: store.scan("labelled"))
     assert differences(*two_futures, tmp_path) == {"features", "lists"}
 
 

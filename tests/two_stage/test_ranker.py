@@ -201,6 +201,14 @@ def test_the_same_seed_gives_the_same_trees(monkeypatch):
     assert (scores[0] != scores[2]).any()
 
 
+def test_the_score_is_the_sum_of_all_trees(trees):
+    allowed = np.ones(N_ITEMS, dtype=bool)
+    features = next(iter(CANDIDATES.blocks(EVERYBODY, seen=None, allowed=allowed))).features
+    each = [one.predict(features, prediction_type="RawFormulaVal") for one in trees]
+    assert (each[0] != each[1]).any()
+    np.testing.assert_allclose(scores_of(trees, features), np.sum(each, axis=0))
+
+
 def test_features_that_are_missing_or_alike_do_no_harm(monkeypatch):
     monkeypatch.setattr(second_stage, "PARAMETERS", FEW)
     names = [f"f{number}" for number in range(9)]
