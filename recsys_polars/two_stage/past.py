@@ -29,9 +29,9 @@ class Catalogue:
         user_ids, item_ids: sorted unique ids; row numbers are places in them.
         texts: title, description, brand and category of each item, in one string.
         groups: by column, the group of each item, shape (n_items,); items without a value are a group of their own.
-        numbers: the price and the numeric item features, `given_` before the name, shape (n_items,);
+        numbers: the price and the numeric item features, named `given[NAME]`, shape (n_items,);
             NaN where missing.
-        vectors: the vector blocks that came with the items, `vector_` before the name, rows of length 1.
+        vectors: the vector blocks that came with the items, named `vector[NAME]`, rows of length 1.
     """
 
     user_ids: pl.Series
@@ -72,7 +72,7 @@ class Past:
 def catalogue_of(items: pl.DataFrame, user_ids: pl.Series, *, item_features: Sequence[str] = ()) -> Catalogue:
     """Make a catalogue of `Items` sorted by item_id, with the item features and vector columns that follow."""
     texts = items.select(pl.concat_str("title", "description", "brand", "category", separator=" ", ignore_nulls=True))
-    given = items.select(pl.col(name).alias(f"given_{name}") for name in item_features)
+    given = items.select(pl.col(name).alias(f"given[{name}]") for name in item_features)
     numbers = items.select("price", *given.select(pl.selectors.numeric()))
     groups = items.select(*GROUPS, *given.select(pl.selectors.string()))
     codes = groups.select(pl.all().fill_null("").rank("dense").cast(pl.Int64) - 1)
@@ -82,7 +82,7 @@ def catalogue_of(items: pl.DataFrame, user_ids: pl.Series, *, item_features: Seq
         texts=texts.to_series().to_list(),
         groups={name: codes[name].to_numpy() for name in codes.columns if codes[name].n_unique() > 1},
         numbers={name: numbers[name].cast(pl.Float32).fill_null(np.nan).to_numpy() for name in numbers.columns},
-        vectors={f"vector_{name}": _unit_rows(items[name]) for name in vector_columns(items.schema)},
+        vectors={f"vector[{name}]": _unit_rows(items[name]) for name in vector_columns(items.schema)},
     )
 
 

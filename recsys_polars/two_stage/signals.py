@@ -3,7 +3,7 @@
 Each is one sparse product whose sums have one order, whatever the block and the threads: the same bits for a pair.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -45,12 +45,12 @@ def families_of(past: Past) -> list[Family]:
     per_item = {f"popularity_{window:g}": popularity(past, window) for window in WINDOWS}
     similar = sparse.csr_array(normalize(past.likes, axis=0).T)
     terms = term_vectors(past)
-    vectors = [*_cooccurrence(past), *past.catalogue.vectors.items()]
+    vectors = {"cooccurrence": _cooccurrence(past), **past.catalogue.vectors}
     return [
         partial(_of_items, {**per_item, "popularity": popularity(past, None)}),
         partial(_products, "cosine", histories, lambda history: history @ similar, similar),
         partial(_products, "text", two, lambda history: normalize(history @ terms), terms),
-        *(_of_vectors(name, two, rows) for name, rows in vectors),
+        *(_of_vectors(name, two, rows) for name, rows in vectors.items()),
         *(_of_groups(column, groups, past, two) for column, groups in past.catalogue.groups.items()),
     ]
 
@@ -117,16 +117,20 @@ def _of_vectors(name: str, histories: Mapping[str, Csr], vectors: Floats) -> Fam
     return partial(_products, name, histories, lambda history: normalize(history, norm="l1") @ rows, rows)
 
 
-def _cooccurrence(past: Past) -> Iterator[tuple[str, Floats]]:
-    """Yield item vectors of a truncated SVD of the likes, users of length 1 and items over the root of their count."""
-    counts = np.maximum(1, popularity(past, None))
-    n_dimensions = min(DIMENSIONS, *(size - 1 for size in past.likes.shape))
+def _cooccurrence(past: Past) -> Floats:
+    """Item vectors of a truncated SVD of the likes, users of length 1 and items over the root of their count.
+
+    Users without likes, such as those who come later, have no say in it. Too few of either for one: zeros.
+    """
+    likes, counts = past.likes[np.diff(past.likes.indptr) > 0], np.maximum(1, popularity(past, None))
+    n_dimensions = min(DIMENSIONS, *(size - 1 for size in likes.shape))
     if n_dimensions < 2:
-        return
-    scaled = normalize(past.likes) @ sparse.diags_array(1 / np.sqrt(counts))
+        return np.zeros((len(counts), 1), dtype=np.float32)
+    scaled = normalize(likes) @ sparse.diags_array(1 / np.sqrt(counts))
     with threadpool_limits(limits=1), np.errstate(invalid="ignore"):
         vectors = TruncatedSVD(n_dimensions, random_state=0).fit(scaled).components_.T
-    yield "cooccurrence", (vectors * counts[:, None] ** 0.25).astype(np.float32)
+    scaled_vectors: Floats = (vectors * counts[:, None] ** 0.25).astype(np.float32)
+    return scaled_vectors
 
 
 def _of_groups(column: str, groups: Rows, past: Past, histories: Mapping[str, Csr]) -> Family:

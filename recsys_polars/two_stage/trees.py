@@ -37,10 +37,9 @@ def lesson(blocks: Iterable[Pairs], liked: SparseRows, *, seed: int) -> Lesson:
         seed: of the choice among the candidates not liked: `N_NEGATIVES` of them, more or less.
     """
     kept = min(1.0, N_NEGATIVES / max(1, (len(liked.indptr) - 1) * USUAL_CANDIDATES))
-    features, labels = [], []
+    features, labels, chance = [], [], np.random.default_rng(seed)
     for pairs in blocks:
         of_pairs = contains(liked, pairs.places, pairs.items)
-        chance = np.random.default_rng([seed, pairs.start])
         rows = np.flatnonzero(of_pairs | (chance.random(len(of_pairs)) < kept))
         features.append(pairs.features[rows])
         labels.append(of_pairs[rows])
