@@ -56,6 +56,9 @@ def signals(told: Told, user: str, *, dimensions: int) -> dict[str, dict[str, fl
     two = {end: weights[end] for end in ("", "_recent")}
     found |= {f"cosine{end}": _cosine(told, of_likes) for end, of_likes in weights.items()}
     found |= {f"text{end}": _text(told, of_likes) for end, of_likes in two.items()}
+    for penalty in (30, 300):
+        weights_of = ease(told, penalty)
+        found |= {f"regression_{penalty}{end}": _regressed(weights_of, of_likes) for end, of_likes in two.items()}
     vectors = {"cooccurrence": cooccurrence(told, dimensions)}
     vectors |= {f"vector[{name}]": _unit_vectors(told, name) for name in _vector_names(told)}
     for name, of_items in vectors.items():
@@ -66,6 +69,22 @@ def signals(told: Told, user: str, *, dimensions: int) -> dict[str, dict[str, fl
         shares = _shares(told, groups)
         found[f"{name}_share"] = {item: counts[""][item] * shares[item] for item in told.items}
     return found
+
+
+def ease(told: Told, penalty: float) -> dict[str, dict[str, float]]:
+    """What liking an item says of each other item (Steck 2019): B_ij = -P_ij / P_jj with P = (X'X + r I)^-1."""
+    items = list(told.items)
+    fans = fans_of(told)
+    gram = np.array([[float(len(fans[one].keys() & fans[other].keys())) for other in items] for one in items])
+    inverse = np.linalg.inv(gram + penalty * np.eye(len(items)))
+    return {
+        one: {other: 0.0 if i == j else -inverse[i, j] / inverse[j, j] for j, other in enumerate(items)}
+        for i, one in enumerate(items)
+    }
+
+
+def _regressed(weights_of: dict[str, dict[str, float]], likes: dict[str, float]) -> dict[str, float]:
+    return {item: sum(weight * weights_of[liked][item] for liked, weight in likes.items()) for item in weights_of}
 
 
 def _cosine(told: Told, weights: dict[str, float]) -> dict[str, float]:
