@@ -46,7 +46,7 @@ class Term:
     def pairs(self, scope: Scope) -> Iterator[Pairs]:
         """Yield the candidates of the users."""
         allowed = self.known_items if scope == "known" else np.ones_like(self.known_items)
-        return self.candidates.blocks(self.users, seen=self.seen, allowed=allowed)
+        return self.candidates.blocks(self.users, seen=self.seen, allowed=allowed, n_least=VALIDATION_K)
 
 
 def n_validations(user_counts: Iterable[int]) -> int:
@@ -80,7 +80,8 @@ def choose_order(
         trees = learn(lessons[before : before + FOLDS], terms[0].candidates.names, seed=seed, task_type=task_type)
         return Order(TREES if trees else WITHOUT_VALIDATION, trees)
 
-    signals = terms[0].candidates.proposers if terms else []
+    # Of equals the first is chosen: popularity where nothing helps.
+    signals = sorted(terms[0].candidates.proposers, key=WITHOUT_VALIDATION.__ne__) if terms else []
     tried = {name: [_aps(*one, Order(name)) for one in judged] for name in signals}
     tried[TREES] = [_aps(*one, learnt(place + 1)) for place, one in enumerate(judged)]
     figures = {name: float(np.concatenate(aps).mean()) for name, aps in tried.items() if aps}

@@ -15,7 +15,7 @@ from recsys_polars.ranking.order import top_of_each
 from recsys_polars.ranking.protocol import SparseRows, TopK
 from recsys_polars.two_stage.candidates import Candidates, Pairs
 from recsys_polars.two_stage.past import Rows
-from recsys_polars.two_stage.trees import scores_of
+from recsys_polars.two_stage.trees import save_trees, scores_of
 
 Scope = Literal["known", "catalogue"]
 """What an order was learnt for: to choose among the items that anybody had before the cut, or among all."""
@@ -89,7 +89,7 @@ def save_orders(orders: Mapping[Scope, Order], folder: Path) -> None:
     for scope, order in orders.items():
         said[scope] = {"by": order.by, "n_trees": len(order.trees)}
         for number, trees in enumerate(order.trees):
-            trees.save_model(str(folder / f"{scope}-{number}.cbm"))
+            save_trees(trees, folder / f"{scope}-{number}.cbm")
     (folder / "orders.json").write_text(json.dumps(said), encoding="utf-8")
 
 

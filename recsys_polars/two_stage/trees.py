@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,3 +79,11 @@ def scores_of(trees: Sequence[CatBoostClassifier], features: Floats) -> NDArray[
     for one in trees:
         total += one.predict(Pool(features, feature_names=one.feature_names_), prediction_type="RawFormulaVal")
     return total
+
+
+def save_trees(trees: CatBoostClassifier, path: Path) -> None:
+    """Write trees: the same trees, the same bytes."""
+    metadata = trees.get_metadata()
+    for name in {"model_guid", "train_finish_time"} & set(metadata.keys()):
+        del metadata[name]
+    trees.save_model(str(path))

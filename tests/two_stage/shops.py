@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from catboost import CatBoostClassifier
 from click.testing import CliRunner, Result
 
 from recsys_polars.cli.main import main
@@ -139,19 +138,9 @@ def shop_of(store: Store) -> Shop:
 
 
 def model_files(store: Store) -> dict[str, bytes]:
-    """The files of the model, without the time and the random number that CatBoost writes into its own."""
+    """The files of the model."""
     folder, manifest = find_model(store, "auto")
-    found = {}
-    for name in manifest["files"]:
-        file = folder / name
-        if file.suffix == ".cbm":
-            trees = CatBoostClassifier().load_model(str(file))
-            for key in ("model_guid", "train_finish_time"):
-                del trees.get_metadata()[key]
-            file = store.path / name
-            trees.save_model(str(file))
-        found[name] = file.read_bytes()
-    return found
+    return {name: (folder / name).read_bytes() for name in manifest["files"]}
 
 
 def proposed_by(store: Store) -> Candidates:
