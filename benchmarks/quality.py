@@ -33,6 +33,7 @@ class Ours:
 
 
 OURS = (
+    Ours("auto", "auto"),
     Ours("popularity", "popularity"),
     Ours("catboost", "catboost"),
     Ours("mlp", "mlp"),

@@ -18,8 +18,8 @@ PROPOSERS = (
     "cosine",
     "cosine_recent",
     "cosine_lately",
-    "regression_300",
-    "regression_300_recent",
+    "regression",
+    "regression_recent",
     "cooccurrence",
     "cooccurrence_recent",
     "text",
@@ -29,7 +29,7 @@ PROPOSERS = (
 )
 """The signals whose best items are candidates, and those of vectors that came with the items."""
 N_EACH = 100
-RANKED = ("popularity_0.05", "cosine", "cosine_recent", "regression_300", "cooccurrence", "text", "category_share")
+RANKED = ("popularity_0.05", "cosine", "cosine_recent", "regression", "cooccurrence", "text", "category_share")
 """The signals by whose order within a user's candidates trees may go."""
 BLOCK_SCORES = 2_000_000
 MOST_USERS = 128

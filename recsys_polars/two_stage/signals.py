@@ -22,8 +22,8 @@ WINDOWS = (0.01, 0.02, 0.05, 0.15, 0.5)
 """How fast counts fade: the age at which a like counts 1 / e."""
 RECENT, LATELY = 0.05, 0.2
 """How fast a user's history fades."""
-PENALTIES = (30.0, 300.0)
-"""Of EASE: the strong one for many likes a user, the weak one for few."""
+PENALTY = 300.0
+"""Of EASE."""
 MAX_TERMS = 50_000
 DIMENSIONS = 64
 
@@ -53,7 +53,7 @@ def families_of(past: Past) -> list[Family]:
         partial(_of_items, {**per_item, "popularity": popularity(past, None)}),
         partial(_products, "cosine", histories, lambda history: history @ similar, similar),
         partial(_products, "text", two, lambda history: normalize(history @ terms), terms),
-        *(partial(_regressed, f"regression_{r:g}", two, Regression(past.likes, r)) for r in PENALTIES),
+        partial(_regressed, two, Regression(past.likes, PENALTY)),
         *(_of_vectors(name, two, rows) for name, rows in vectors.items()),
         *(_of_groups(column, groups, past, two) for column, groups in past.catalogue.groups.items()),
     ]
@@ -115,9 +115,9 @@ def _dense(scores: Floats) -> Scores:
     return Scores(lambda: scores, lambda places, items: scores[places, items])
 
 
-def _regressed(signal: str, histories: Mapping[str, Csr], regression: Regression, users: Rows) -> dict[str, Scores]:
+def _regressed(histories: Mapping[str, Csr], regression: Regression, users: Rows) -> dict[str, Scores]:
     """What EASE says of several histories."""
-    return {f"{signal}{name}": _dense(regression.scores(history[users])) for name, history in histories.items()}
+    return {f"regression{name}": _dense(regression.scores(history[users])) for name, history in histories.items()}
 
 
 def _of_vectors(name: str, histories: Mapping[str, Csr], vectors: Floats) -> Family:

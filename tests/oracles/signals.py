@@ -56,9 +56,8 @@ def signals(told: Told, user: str, *, dimensions: int) -> dict[str, dict[str, fl
     two = {end: weights[end] for end in ("", "_recent")}
     found |= {f"cosine{end}": _cosine(told, of_likes) for end, of_likes in weights.items()}
     found |= {f"text{end}": _text(told, of_likes) for end, of_likes in two.items()}
-    for penalty in (30, 300):
-        weights_of = ease(told, penalty)
-        found |= {f"regression_{penalty}{end}": _regressed(weights_of, of_likes) for end, of_likes in two.items()}
+    weights_of = ease(told, 300)
+    found |= {f"regression{end}": _regressed(weights_of, of_likes) for end, of_likes in two.items()}
     vectors = {"cooccurrence": cooccurrence(told, dimensions)}
     vectors |= {f"vector[{name}]": _unit_vectors(told, name) for name in _vector_names(told)}
     for name, of_items in vectors.items():
