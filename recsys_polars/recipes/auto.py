@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from recsys_polars.two_stage.past import Catalogue, catalogue_of, past_of, rows_
 from recsys_polars.two_stage.ranker import Order, Scope, load_orders, rank_candidates, save_orders
 from recsys_polars.two_stage.trees import PARAMETERS
 
+MOST_FOLDS = 12
+"""To look at, where some have no user with a history."""
 SCOPES: tuple[Scope, ...] = ("known", "catalogue")
 
 
@@ -81,7 +84,8 @@ def auto_ranker(
     allowed[slice(None) if candidates is None else candidates] = True
     catalogue = _catalogue(store)
     past = past_of(catalogue, history_before(store, "test").collect(), _events_before_test(store))
-    order = load_orders(folder)["known" if past.known_items[allowed].all() else "catalogue"]
+    had = np.isin(np.flatnonzero(allowed), known.item_rows)
+    order = load_orders(folder)["known" if had.all() else "catalogue"]
     proposed = Candidates(past)
     order.check(proposed.names)
 
@@ -111,7 +115,7 @@ def _terms(store: Store, seed: int, progress: Progress) -> list[Term]:
     """As many terms as choosing and learning ask for, the latest first."""
     catalogue = _catalogue(store)
     terms: list[Term] = []
-    for fold in rolling_folds(store):
+    for fold in islice(rolling_folds(store), MOST_FOLDS):
         wanted = FOLDS + n_validations(len(term.users) for term in terms)
         if terms and len(terms) >= wanted:
             break
@@ -130,12 +134,15 @@ def _term(fold: Fold, catalogue: Catalogue, seed: int) -> list[Term]:
         rows_of(catalogue.item_ids, fold.truth["item_id"]),
     )
     warm = np.unique(users[has_history[users]])
+    if not len(warm):
+        return []
     if len(warm) > MOST_USERS:
         warm = np.sort(np.random.default_rng(seed).permutation(warm)[:MOST_USERS])
     had = pl.concat([history.select("user_id", "item_id"), fold.filtered.select("user_id", "item_id")])
-    seen = _lists(warm, rows_of(catalogue.user_ids, had["user_id"]), rows_of(catalogue.item_ids, had["item_id"]))
-    term = Term(Candidates(past), past.known_items, warm, _lists(warm, users, items), seen)
-    return [term] if len(warm) else []
+    had_items = rows_of(catalogue.item_ids, had["item_id"])
+    seen = _lists(warm, rows_of(catalogue.user_ids, had["user_id"]), had_items)
+    known_items = np.bincount(had_items, minlength=len(catalogue.item_ids)) > 0
+    return [Term(Candidates(past), known_items, warm, _lists(warm, users, items), seen)]
 
 
 def _lists(users: Rows, user_rows: Rows, item_rows: Rows) -> SparseRows:

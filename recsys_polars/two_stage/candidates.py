@@ -73,7 +73,8 @@ class Candidates:
             allowed: shape (n_items,): the items to choose from.
             n_least: candidates that a user has at least, where so many are allowed and not seen.
         """
-        size = int(np.clip(BLOCK_SCORES // max(self._shape), 1, MOST_USERS))
+        n_users, n_items = self._shape
+        size = int(np.clip(BLOCK_SCORES // max(n_items, n_users // 4), 1, MOST_USERS))  # profiles are n_users wide
         for start in range(0, len(users), size):
             stop = min(start + size, len(users))
             hidden = np.repeat(~allowed[None], stop - start, axis=0)

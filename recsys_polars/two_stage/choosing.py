@@ -83,7 +83,9 @@ def choose_order(
     # Of equals the first is chosen: popularity where nothing helps.
     signals = sorted(terms[0].candidates.proposers, key=WITHOUT_VALIDATION.__ne__) if terms else []
     tried = {name: [_aps(*one, Order(name)) for one in judged] for name in signals}
-    tried[TREES] = [_aps(*one, learnt(place + 1)) for place, one in enumerate(judged)]
+    of_trees = [learnt(place + 1) for place in range(n_judged)]
+    if all(order.trees for order in of_trees):
+        tried[TREES] = [_aps(*one, order) for one, order in zip(judged, of_trees, strict=True)]
     figures = {name: float(np.concatenate(aps).mean()) for name, aps in tried.items() if aps}
     best = max(figures, key=figures.__getitem__, default=WITHOUT_VALIDATION)
     return learnt(0) if best == TREES else Order(best), figures

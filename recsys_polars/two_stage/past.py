@@ -54,15 +54,14 @@ class Past:
     Attributes:
         likes: shape (n_users, n_items), 1 where the user liked the item.
         like_ages: the same pattern, how long ago.
-        known_items: shape (n_items,), whether anybody had the item.
-        n_events, n_users: of each item, repeats of a pair counted and not counted, shape (n_items,).
+        n_events, n_users: of each item, repeats of a pair counted and not counted, shape (n_items,). Pairs that were
+            filtered out are left out here and everywhere.
         first_ages, last_ages: of each item's first and last event, NaN where it had none, shape (n_items,).
     """
 
     catalogue: Catalogue
     likes: Csr
     like_ages: Csr
-    known_items: NDArray[np.bool_]
     n_events: Floats
     n_users: Floats
     first_ages: Floats
@@ -80,7 +79,8 @@ def catalogue_of(items: pl.DataFrame, user_ids: pl.Series, *, item_features: Seq
         user_ids=user_ids,
         item_ids=items["item_id"],
         texts=texts.to_series().to_list(),
-        groups={name: codes[name].to_numpy() for name in codes.columns if codes[name].n_unique() > 1},
+        # Not by the codes: an item without anything but an id, which may come later, must not make a second group.
+        groups={name: codes[name].to_numpy() for name in codes.columns if groups[name].drop_nulls().n_unique() > 1},
         numbers={name: numbers[name].cast(pl.Float32).fill_null(np.nan).to_numpy() for name in numbers.columns},
         vectors={f"vector[{name}]": _unit_rows(items[name]) for name in vector_columns(items.schema)},
     )
@@ -109,7 +109,6 @@ def past_of(catalogue: Catalogue, history: pl.DataFrame, events: pl.DataFrame) -
         catalogue=catalogue,
         likes=_matrix(np.ones(liked.height, dtype=np.float32), pairs, catalogue.shape),
         like_ages=_matrix(ages.astype(np.float32), pairs, catalogue.shape),
-        known_items=n_users > 0,
         n_events=np.bincount(item_rows, minlength=n_items).astype(np.float32),
         n_users=n_users.astype(np.float32),
         first_ages=first.astype(np.float32),

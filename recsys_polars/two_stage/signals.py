@@ -71,7 +71,7 @@ def term_vectors(past: Past) -> Csr:
     texts = np.asarray(past.catalogue.texts, dtype=object)
     words = TfidfVectorizer(sublinear_tf=True, max_features=MAX_TERMS, dtype=np.float32)
     try:
-        words.fit(texts[past.known_items])
+        words.fit(texts[past.n_users > 0])
     except ValueError:  # scikit-learn found no word in any known item
         return sparse.csr_array((len(texts), 1), dtype=np.float32)
     return sparse.csr_array(words.transform(texts))
@@ -129,17 +129,21 @@ def _of_vectors(name: str, histories: Mapping[str, Csr], vectors: Floats) -> Fam
 def _cooccurrence(past: Past) -> Floats:
     """Item vectors of a truncated SVD of the likes, users of length 1 and items over the root of their count.
 
-    Users without likes, such as those who come later, have no say in it. Too few of either for one: zeros.
+    Users and items without likes, such as those that come later, have no say in it, and items have zeros. So have all
+    where there are too few of either.
     """
-    likes, counts = past.likes[np.diff(past.likes.indptr) > 0], np.maximum(1, popularity(past, None))
+    n_likes = popularity(past, None)
+    liked = np.flatnonzero(n_likes)
+    likes, counts = past.likes[np.diff(past.likes.indptr) > 0][:, liked], n_likes[liked]
     n_dimensions = min(DIMENSIONS, *(size - 1 for size in likes.shape))
     if n_dimensions < 2:
-        return np.zeros((len(counts), 1), dtype=np.float32)
-    scaled = normalize(likes) @ sparse.diags_array(1 / np.sqrt(counts))
+        return np.zeros((len(n_likes), 1), dtype=np.float32)
+    scaled = (normalize(likes) @ sparse.diags_array(1 / np.sqrt(counts))).astype(np.float32)
     with threadpool_limits(limits=1), np.errstate(invalid="ignore"):
         vectors = TruncatedSVD(n_dimensions, random_state=0).fit(scaled).components_.T
-    scaled_vectors: Floats = (vectors * counts[:, None] ** 0.25).astype(np.float32)
-    return scaled_vectors
+    rows = np.zeros((len(n_likes), n_dimensions), dtype=np.float32)
+    rows[liked] = vectors * counts[:, None] ** 0.25
+    return rows
 
 
 def _of_groups(column: str, groups: Rows, past: Past, histories: Mapping[str, Csr]) -> Family:

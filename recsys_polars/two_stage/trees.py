@@ -16,9 +16,8 @@ from recsys_polars.two_stage.past import Floats, Rows
 PARAMETERS: dict[str, Any] = {"iterations": 300, "depth": 6, "learning_rate": 0.05, "l2_leaf_reg": 50}
 N_SEEDS = 2
 N_NEGATIVES = 50_000
-"""Candidates not liked, of one fold, that are learnt from."""
+"""Candidates not liked, of one fold, that are learnt from, if a user has USUAL_CANDIDATES; in proportion if more."""
 USUAL_CANDIDATES = 300
-"""Of a user: about as many as the signals propose together."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def lesson(blocks: Iterable[Pairs], liked: SparseRows, *, seed: int) -> Lesson:
     Args:
         blocks: candidates, all of them.
         liked: by place, the items liked after the cut.
-        seed: of the choice among the candidates not liked: `N_NEGATIVES` of them, more or less.
+        seed: of the choice among the candidates not liked: `N_NEGATIVES` of them, in proportion.
     """
     kept = min(1.0, N_NEGATIVES / max(1, (len(liked.indptr) - 1) * USUAL_CANDIDATES))
     features, labels, chance = [], [], np.random.default_rng(seed)

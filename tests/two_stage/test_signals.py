@@ -1,6 +1,7 @@
 """Every signal and every column is what its formula says, by plain loops."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from recsys_polars.two_stage import signals as product
@@ -70,6 +71,19 @@ def test_the_histories_hold_what_they_promise():
     assert all(len(one.events) > len(one.pairs) for one in told)
     assert all({label for *_, label in one.pairs} == {0, 1} for one in told)
     assert any(row["title"] is None and not row["description"] for one in told for row in one.items.values())
+
+
+@pytest.mark.parametrize("new_id", ["a first", "z last"])
+def test_an_item_that_only_comes_later_changes_no_feature_of_the_others(small, new_id):
+    found = features_of(small)
+    newcomer = pl.DataFrame({"item_id": [new_id]})
+    items = pl.concat([small.items, newcomer], how="diagonal").sort("item_id")
+    later = features_of(small._replace(items=items))
+    others = items["item_id"] != new_id
+    assert later.keys() == found.keys()
+    for name, values in found.items():
+        if not name.endswith("_rank"):  # those count the newcomer, a candidate like the others
+            np.testing.assert_array_equal(later[name][:, others.to_numpy()], values, err_msg=name)
 
 
 def test_no_words_at_all_speak_for_nothing():
