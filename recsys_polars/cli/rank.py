@@ -28,7 +28,7 @@ from recsys_polars.models import NAMES
 @device_option
 @memory_option("For the blocks of scores.")
 def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
-    """Rank the catalogue for every user, exactly.
+    """Rank the catalogue for every user: exactly, but for auto, --candidates-from and --approx.
 
     \b
     recsys-polars rank --out preds.parquet

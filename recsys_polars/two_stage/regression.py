@@ -1,4 +1,4 @@
-"""EASE: each item's likes regressed on those of all others (Steck 2019), by users or by items, whichever are fewer.
+"""EASE: each item's likes regressed on those of all others (Steck 2019), by items where those are few, else by users.
 
 Of ridge regression with P = (X'X + r I)^-1, the score of item j is the sum over the history of -P_ij / P_jj, i not j.
 By users: P = (I - X' A X) / r with A = (XX' + r I)^-1. With h_j = (X' A X)_jj the same score is, for a history w,
