@@ -58,7 +58,7 @@ def n_validations(user_counts: Iterable[int]) -> int:
 def choose_order(
     terms: Sequence[Term], scope: Scope, *, seed: int, task_type: str = "CPU"
 ) -> tuple[Order, dict[str, float]]:
-    """Choose between trees and each signal that proposes, by MAP@10 on the latest terms; learn the trees that were chosen.
+    """Choose between trees and each signal that proposes, by MAP@10 on the latest terms; learn what was chosen.
 
     A term is judged with trees learnt on the FOLDS terms before it; what is returned is learnt on the latest ones.
 
