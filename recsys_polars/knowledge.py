@@ -145,8 +145,7 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
     features = store.scan(table).select(pl.all().exclude(pl.Array)).collect()
     tensors = store.tensors(table)
     item_ids = features["item_id"]
-    users = pl.concat([store.scan(table).select("user_id") for table in ("labelled", "repeats", "filtered")])
-    user_ids = users.unique().collect()["user_id"].sort()
+    user_ids = user_ids_of(store)
     blocks, start = {}, 0
     missing = [name for name in store.manifest["blocks"] if name not in tensors]
     if missing:
@@ -178,6 +177,12 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
         mean_rows=mean_rows,
         n_positives=n_positives,
     )
+
+
+def user_ids_of(store: Store) -> pl.Series:
+    """Return the sorted unique ids of all users of a store: row numbers are places in them."""
+    users = pl.concat([store.scan(table).select("user_id") for table in ("labelled", "repeats", "filtered")])
+    return users.unique().collect()["user_id"].sort()
 
 
 def _pairs(rows: pl.LazyFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.DataFrame:

@@ -10,14 +10,13 @@ import numpy as np
 import polars as pl
 
 from recsys_polars.errors import InputError
-from recsys_polars.knowledge import Knowledge, Rows
+from recsys_polars.knowledge import Knowledge, Rows, user_ids_of
 from recsys_polars.models import AUTO
 from recsys_polars.models.devices import torch_device
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.ranking.protocol import SparseRows, TopK
 from recsys_polars.recipes import Progress, history_before, silent
-from recsys_polars.recipes.build import cut_interactions
-from recsys_polars.recipes.folds import Fold, rolling_folds
+from recsys_polars.recipes.folds import Fold, interactions_before_test, rolling_folds
 from recsys_polars.recipes.raw import settings_of
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store
@@ -100,15 +99,12 @@ def auto_ranker(
 
 def _catalogue(store: Store) -> Catalogue:
     items = store.scan("items").collect().sort("item_id")
-    users = pl.concat([store.scan(table).select("user_id") for table in ("labelled", "repeats", "filtered")])
-    return catalogue_of(
-        items, users.unique().collect()["user_id"].sort(), item_features=settings_of(store).item_features
-    )
+    return catalogue_of(items, user_ids_of(store), item_features=settings_of(store).item_features)
 
 
 def _events_before_test(store: Store) -> pl.DataFrame:
-    parted = cut_interactions(store.scan("interactions"), settings_of(store)).filter(pl.col("part") != "test")
-    return parted.join(store.scan("filtered"), on=["user_id", "item_id"], how="anti").collect()
+    filtered = store.scan("filtered").collect()
+    return interactions_before_test(store).join(filtered, on=["user_id", "item_id"], how="anti", maintain_order="left")
 
 
 def _terms(store: Store, seed: int, progress: Progress) -> list[Term]:

@@ -63,6 +63,12 @@ def fold_settings(store: Store) -> BuildSettings:
     return replace(settings, test_fraction=fraction, valid_fraction=fraction)
 
 
+def interactions_before_test(store: Store) -> pl.DataFrame:
+    """Return the `Interactions` of a store before its test cut, repeats of a pair included."""
+    parted = cut_interactions(store.scan("interactions"), settings_of(store))
+    return parted.filter(pl.col("part") != "test").drop("part").collect()
+
+
 def rolling_parts(store: Store, settings: BuildSettings) -> Iterator[pl.DataFrame]:
     """Yield interactions with their part, without end: `test` is the window of a fold, the latest fold first.
 
@@ -70,8 +76,7 @@ def rolling_parts(store: Store, settings: BuildSettings) -> Iterator[pl.DataFram
         store: the store.
         settings: `fold_settings`; with a valid_fraction, `valid` is the window of the fold that comes next.
     """
-    whole = cut_interactions(store.scan("interactions"), settings_of(store))
-    before = whole.filter(pl.col("part") != "test").drop("part").collect()
+    before = interactions_before_test(store)
     while True:
         parted = cut_interactions(before.lazy(), settings).collect()
         yield parted
