@@ -52,8 +52,8 @@ def store(tmp_path_factory):
 
 def fold_of(store, number, folder):
     """The store of a fold, 1 being the latest."""
-    tables = next(islice(measure.fold_tables(store), number - 1, None))
-    return store_fold(tables, store.scan("items").collect(), fold_settings(store), folder)
+    fold = next(islice(rolling_folds(store), number - 1, None))
+    return store_fold(fold, store.scan("items").collect(), fold_settings(store), folder)
 
 
 @pytest.mark.parametrize("split", ["global-time", "user-time", "last-n"])

@@ -21,22 +21,10 @@ from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.train import load_model, train
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
+from tests.odd_ids import ODD_IDS
 
 CPU = FitSettings(device="cpu")
 KINDS = ("popularity", "two-tower")
-ODD_IDS = (
-    "two words",
-    " padded ",
-    'a "quote"',
-    "it's",
-    "😀",
-    "two\nlines",
-    "a,b;c\t|",
-    "Ünïcode",
-    "../up",
-    "NULL",
-    "0",
-)
 
 
 def write_interactions(path, rows):

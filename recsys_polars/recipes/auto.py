@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,6 @@ from recsys_polars.two_stage.past import Catalogue, catalogue_of, past_of, rows_
 from recsys_polars.two_stage.ranker import Order, Scope, load_orders, rank_candidates, save_orders
 from recsys_polars.two_stage.trees import PARAMETERS
 
-MOST_FOLDS = 12
-"""To look at, where some have no user with a history."""
 SCOPES: tuple[Scope, ...] = ("known", "catalogue")
 
 
@@ -111,34 +108,31 @@ def _terms(store: Store, seed: int, progress: Progress) -> list[Term]:
     """As many terms as choosing and learning ask for, the latest first."""
     catalogue = _catalogue(store)
     terms: list[Term] = []
-    for fold in islice(rolling_folds(store), MOST_FOLDS):
+    for fold in rolling_folds(store):
         wanted = FOLDS + n_validations(len(term.users) for term in terms)
         if terms and len(terms) >= wanted:
             break
         progress("go back in time", len(terms), max(wanted, FOLDS + 1))
-        terms += _term(fold, catalogue, seed)
+        terms.append(_term(fold, catalogue, seed))
     return terms
 
 
-def _term(fold: Fold, catalogue: Catalogue, seed: int) -> list[Term]:
-    """The term of a fold, none where no user with a history liked anything next."""
-    history = fold.history
-    past = past_of(catalogue, history, fold.events)
+def _term(fold: Fold, catalogue: Catalogue, seed: int) -> Term:
+    past = past_of(catalogue, fold.history, fold.events)
     has_history = np.diff(past.likes.indptr) > 0
-    users, items = (
-        rows_of(catalogue.user_ids, fold.truth["user_id"]),
-        rows_of(catalogue.item_ids, fold.truth["item_id"]),
-    )
+    users = rows_of(catalogue.user_ids, fold.truth["user_id"])
     warm = np.unique(users[has_history[users]])
-    if not len(warm):
-        return []
     if len(warm) > MOST_USERS:
         warm = np.sort(np.random.default_rng(seed).permutation(warm)[:MOST_USERS])
-    had = pl.concat([history.select("user_id", "item_id"), fold.filtered.select("user_id", "item_id")])
+    had = pl.concat([pairs.select("user_id", "item_id") for pairs in (fold.history, fold.filtered)])
     had_items = rows_of(catalogue.item_ids, had["item_id"])
-    seen = _lists(warm, rows_of(catalogue.user_ids, had["user_id"]), had_items)
-    known_items = np.bincount(had_items, minlength=len(catalogue.item_ids)) > 0
-    return [Term(Candidates(past), known_items, warm, _lists(warm, users, items), seen)]
+    return Term(
+        candidates=Candidates(past),
+        known_items=np.bincount(had_items, minlength=len(catalogue.item_ids)) > 0,
+        users=warm,
+        liked=_lists(warm, users, rows_of(catalogue.item_ids, fold.truth["item_id"])),
+        seen=_lists(warm, rows_of(catalogue.user_ids, had["user_id"]), had_items),
+    )
 
 
 def _lists(users: Rows, user_rows: Rows, item_rows: Rows) -> SparseRows:

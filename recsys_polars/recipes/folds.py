@@ -20,40 +20,46 @@ class Fold:
 
     Attributes:
         events: `Interactions` before the cut, repeats of a pair included, without the pairs that were filtered out.
-        labelled, repeats, filtered: the tables of that name in a store without a valid part; `test` is the window.
+        labelled, repeats, filtered: the tables of a store that would have been built at the cut: `test` is the window,
+            `valid` the one before it.
+        history: what was known of each pair before the cut: user_id, item_id, rating, event_time, label.
+        truth: the liked pairs of the window that the user did not have before: user_id, item_id.
     """
 
     events: pl.DataFrame
     labelled: pl.DataFrame
     repeats: pl.DataFrame
     filtered: pl.DataFrame
-
-    @property
-    def history(self) -> pl.DataFrame:
-        """What was known of each pair before the cut: user_id, item_id, rating, event_time, label."""
-        return splitting.history(self.labelled.lazy(), self.repeats.lazy(), before="test").collect()
-
-    @property
-    def truth(self) -> pl.DataFrame:
-        """The liked pairs of the window that the user did not have before: user_id, item_id."""
-        liked = (pl.col("part") == "test") & (pl.col("label") == 1)
-        return self.labelled.filter(liked).select("user_id", "item_id")
+    history: pl.DataFrame
+    truth: pl.DataFrame
 
 
 def rolling_folds(store: Store) -> Iterator[Fold]:
     """Yield folds of what lies before the test cut, the latest first: its window is the valid part.
 
-    Each cuts what lies before the one before it as the store was cut. They end where nothing liked is left on a side.
+    Each cuts what lies before the one before it as the store was cut. They end where no user of a window had liked
+    anything before it.
     """
-    settings = replace(fold_settings(store), valid_fraction=0)
-    for parted in rolling_parts(store, settings):
-        before = parted.filter(pl.col("part") == "train").drop("part")
-        labelled, repeats, filtered = filter_train(*label_pairs(parted.lazy(), settings), settings)
-        events = before.join(filtered, on=["user_id", "item_id"], how="anti", maintain_order="left")
-        fold = Fold(events, labelled, repeats, filtered)
-        if fold.truth.is_empty() or not fold.history["label"].sum():
+    settings, before = fold_settings(store), interactions_before_test(store)
+    while True:
+        parted = cut_interactions(before.lazy(), settings).collect()
+        before = parted.filter(pl.col("part") != "test").drop("part")
+        fold = _fold(before, *filter_train(*label_pairs(parted.lazy(), settings), settings))
+        fans = fold.history.filter(pl.col("label") == 1)["user_id"]
+        if not fold.truth["user_id"].is_in(fans.implode()).any():
             return
         yield fold
+
+
+def _fold(before: pl.DataFrame, labelled: pl.DataFrame, repeats: pl.DataFrame, filtered: pl.DataFrame) -> Fold:
+    return Fold(
+        events=before.join(filtered, on=["user_id", "item_id"], how="anti", maintain_order="left"),
+        labelled=labelled,
+        repeats=repeats,
+        filtered=filtered,
+        history=splitting.history(labelled.lazy(), repeats.lazy(), before="test").collect(),
+        truth=labelled.filter((pl.col("part") == "test") & (pl.col("label") == 1)).select("user_id", "item_id"),
+    )
 
 
 def fold_settings(store: Store) -> BuildSettings:
@@ -67,17 +73,3 @@ def interactions_before_test(store: Store) -> pl.DataFrame:
     """Return the `Interactions` of a store before its test cut, repeats of a pair included."""
     parted = cut_interactions(store.scan("interactions"), settings_of(store))
     return parted.filter(pl.col("part") != "test").drop("part").collect()
-
-
-def rolling_parts(store: Store, settings: BuildSettings) -> Iterator[pl.DataFrame]:
-    """Yield interactions with their part, without end: `test` is the window of a fold, the latest fold first.
-
-    Args:
-        store: the store.
-        settings: `fold_settings`; with a valid_fraction, `valid` is the window of the fold that comes next.
-    """
-    before = interactions_before_test(store)
-    while True:
-        parted = cut_interactions(before.lazy(), settings).collect()
-        yield parted
-        before = parted.filter(pl.col("part") != "test").drop("part")

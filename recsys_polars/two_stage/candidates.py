@@ -32,7 +32,7 @@ N_EACH = 100
 RANKED = ("popularity_0.05", "cosine", "cosine_recent", "regression", "cooccurrence", "text", "category_share")
 """The signals by whose order within a user's candidates trees may go."""
 BLOCK_SCORES = 2_000_000
-MOST_USERS = 128
+BLOCK_USERS = 128
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Candidates:
             n_least: candidates that a user has at least, where so many are allowed and not seen.
         """
         n_users, n_items = self._shape
-        size = int(np.clip(BLOCK_SCORES // max(n_items, n_users // 4), 1, MOST_USERS))  # profiles are n_users wide
+        size = int(np.clip(BLOCK_SCORES // max(n_items, n_users // 4), 1, BLOCK_USERS))  # profiles are n_users wide
         for start in range(0, len(users), size):
             stop = min(start + size, len(users))
             hidden = np.repeat(~allowed[None], stop - start, axis=0)

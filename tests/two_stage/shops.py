@@ -17,22 +17,10 @@ from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store
 from recsys_polars.two_stage.candidates import Candidates
 from recsys_polars.two_stage.past import past_of
+from tests.odd_ids import ODD_IDS
 from tests.oracles import signals as oracle
 
 FEW = {"iterations": 8, "depth": 3, "learning_rate": 0.5, "thread_count": 1}
-ODD_IDS = (
-    "two words",
-    " padded ",
-    'a "quote"',
-    "😀",
-    "two\nlines",
-    "a,b;c\t|",
-    "Ünïcode",
-    "../up",
-    "NULL",
-    "0",
-    "^.*$",
-)
 FEATURES = ("age", "popularity", "trees", "maker", "maker_count", "flag", "weight", "same", "nothing", "cosine_rank")
 PAIR = ["user_id", "item_id"]
 SETTINGS = FitSettings(device="cpu")

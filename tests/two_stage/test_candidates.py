@@ -79,14 +79,14 @@ def test_candidates_and_features_have_the_same_bits_in_every_company_and_block(u
     with pytest.MonkeyPatch.context() as patch:
         alone = pairs_of(EVERYBODY, SMALL.seen(EVERYBODY), allowed, n_least=n_least)
         patch.setattr(product, "BLOCK_SCORES", block * N_ITEMS)
-        patch.setattr(product, "MOST_USERS", most)
+        patch.setattr(product, "BLOCK_USERS", most)
         together = pairs_of(users, SMALL.seen(users), allowed, n_least=n_least)
     for place, user in enumerate(users):
         assert of_place(together, place) == of_place(alone, user)
 
 
 def test_blocks_follow_one_another_and_are_no_larger_than_asked(monkeypatch):
-    monkeypatch.setattr(product, "MOST_USERS", 7)
+    monkeypatch.setattr(product, "BLOCK_USERS", 7)
     blocks = list(CANDIDATES.blocks(EVERYBODY, seen=None, allowed=np.ones(N_ITEMS, dtype=bool)))
     assert [(one.start, one.stop) for one in blocks] == [(0, 7), (7, 14), (14, 21), (21, 24)]
     assert all(((one.start <= one.places) & (one.places < one.stop)).all() for one in blocks)

@@ -167,11 +167,7 @@ def test_the_comparison_notices_a_past_of_all_events(two_futures, tmp_path, monk
 
 @pytest.mark.parametrize("two_futures", ["global-time"], indirect=True)
 def test_the_comparison_notices_labels_of_the_test_part(two_futures, tmp_path, monkeypatch, trees_win) -> None:
-    def before_everything(interactions, settings):
-        parted = cut_interactions(interactions, settings)
-        return parted.with_columns(part=pl.lit("train")) if settings.valid_fraction else parted  # the store's own cut
-
-    monkeypatch.setattr(folds, "cut_interactions", before_everything)
+    monkeypatch.setattr(folds, "interactions_before_test", lambda store: store.scan("interactions").collect())
     for store in two_futures:
         train(store.path, "auto", SETTINGS)
     assert {"model", "lists"} <= differences(*two_futures, tmp_path)

@@ -85,7 +85,7 @@ def test_a_list_has_the_same_bits_in_every_company_and_block(order, monkeypatch)
     allowed = np.ones(N_ITEMS, dtype=bool)
     alone = lists(order, EVERYBODY, k=15, seen=SMALL.seen(EVERYBODY), allowed=allowed)
     for users, block in (([7], 1), ([19, 3, 7, 7, 0, 12], 2), (EVERYBODY[::-1], 7), (np.repeat(EVERYBODY, 9), 500)):
-        monkeypatch.setattr(first_stage, "MOST_USERS", block)
+        monkeypatch.setattr(first_stage, "BLOCK_USERS", block)
         together = lists(order, np.array(users), k=15, seen=SMALL.seen(np.array(users)), allowed=allowed)
         assert together == {place: alone[user] for place, user in enumerate(users)}
 
@@ -171,7 +171,7 @@ def test_a_lesson_holds_every_like_and_its_share_of_the_others(monkeypatch):
     quarter = lesson(blocks, liked, seed=1)
     assert quarter.labels.sum() == whole.labels.sum() > 0
     assert 0.15 < len(quarter.labels) / len(whole.labels) < 0.4
-    monkeypatch.setattr(first_stage, "MOST_USERS", 3)
+    monkeypatch.setattr(first_stage, "BLOCK_USERS", 3)
     again = lesson(CANDIDATES.blocks(EVERYBODY, seen=None, allowed=allowed), liked, seed=1)
     assert again.features.tobytes() == quarter.features.tobytes()
     other = lesson(blocks, liked, seed=2)
