@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,22 +13,7 @@ from recsys_polars.recipes import rank as ranking
 from recsys_polars.recipes.build import build_features
 from recsys_polars.recipes.raw import BuildSettings
 from recsys_polars.recipes.train import train
-
-SLOWLY = """
-import sys, time
-from pathlib import Path
-from recsys_polars.recipes import rank as ranking
-
-ranking.USERS_AT_ONCE = 20
-part = ranking._part
-
-def slow_part(*args):
-    time.sleep(0.05)
-    return part(*args)
-
-ranking._part = slow_part
-ranking.rank(Path(sys.argv[1]), Path(sys.argv[2]), ranking.RankSettings())
-"""
+from tests.slow_ranking import rank_slowly
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +36,7 @@ def test_a_killed_ranking_takes_its_parts_over_and_ends_in_the_same_bytes(store,
     monkeypatch.setattr(ranking, "USERS_AT_ONCE", 20)
     whole, killed = tmp_path / "whole.parquet", tmp_path / "killed.parquet"
     ranking.rank(store, whole, ranking.RankSettings())
-    process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(store), str(killed)])
+    process = rank_slowly(store, killed, users_at_once=20)
     while len(parts_in(killed)) < 3:
         assert process.poll() is None, "ended before it could be killed"
         time.sleep(0.01)
@@ -94,7 +77,7 @@ def test_another_job_does_not_take_the_parts_over(store, tmp_path, monkeypatch) 
 
 def test_two_rankings_to_one_file_are_one_too_many(store, tmp_path) -> None:
     out = tmp_path / "p.parquet"
-    process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(store), str(out)])
+    process = rank_slowly(store, out, users_at_once=20)
     while not parts_in(out):
         assert process.poll() is None, "ended before the other began"
         time.sleep(0.01)

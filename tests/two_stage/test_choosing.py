@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from recsys_polars.two_stage import choosing
-from recsys_polars.two_stage import trees as second_stage
 from recsys_polars.two_stage.candidates import Candidates
 from recsys_polars.two_stage.choosing import Term, choose_order, n_validations
 from recsys_polars.two_stage.past import catalogue_of, past_of, rows_of
@@ -17,12 +16,7 @@ from tests.oracles.metrics import accuracy
 from tests.oracles.signals import Told
 from tests.two_stage.histories import events_of, history_of, lists_of, pl, small_items
 
-FEW = {"iterations": 8, "depth": 3, "learning_rate": 0.5, "thread_count": 1}
-
-
-@pytest.fixture(autouse=True)
-def few_trees(monkeypatch):
-    monkeypatch.setattr(second_stage, "PARAMETERS", FEW)
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 def term_of(items: pl.DataFrame, likes: list[tuple[str, str, int]], cut: int, end: int) -> Term:

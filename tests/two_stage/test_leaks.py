@@ -12,13 +12,10 @@ from recsys_polars.recipes.build import BuildSettings, cut_interactions
 from recsys_polars.recipes.train import train
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store
-from recsys_polars.two_stage import choosing, signals
-from recsys_polars.two_stage import trees as second_stage
-from recsys_polars.two_stage.ranker import TREES
+from recsys_polars.two_stage import signals
 from tests.oracles import signals as oracle
 from tests.two_stage.shops import (
     FEATURES,
-    FEW,
     PAIR,
     SETTINGS,
     build,
@@ -31,19 +28,7 @@ from tests.two_stage.shops import (
     told_by,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def few_trees():
-    """Small trees, so that a test takes a moment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(second_stage, "PARAMETERS", FEW)
-        yield
-
-
-@pytest.fixture
-def trees_win(monkeypatch) -> None:
-    """Trees are chosen whatever the figures say."""
-    monkeypatch.setattr(choosing, "_aps", lambda term, blocks, order: np.array([float(order.by == TREES)]))
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 def known_to(store: Store) -> dict[str, np.ndarray]:

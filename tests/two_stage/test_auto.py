@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,12 +19,11 @@ from recsys_polars.recipes.train import train
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store, open_store
 from recsys_polars.two_stage import choosing
-from recsys_polars.two_stage import trees as second_stage
 from recsys_polars.two_stage.ranker import TREES, Order, load_orders, save_orders
 from tests.oracles import signals as oracle
+from tests.slow_ranking import rank_slowly
 from tests.two_stage.shops import (
     FEATURES,
-    FEW,
     PAIR,
     SETTINGS,
     START,
@@ -43,19 +40,7 @@ from tests.two_stage.shops import (
     told_by,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def few_trees():
-    """Small trees, so that a test takes a moment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(second_stage, "PARAMETERS", FEW)
-        yield
-
-
-@pytest.fixture
-def trees_win(monkeypatch) -> None:
-    """Trees are chosen whatever the figures say."""
-    monkeypatch.setattr(choosing, "_aps", lambda term, blocks, order: np.array([float(order.by == TREES)]))
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 @pytest.fixture(scope="module")
@@ -284,29 +269,12 @@ def test_items_of_which_nothing_is_known_but_numbers(tmp_path) -> None:
     ends_well(store, tmp_path / "p.parquet")
 
 
-SLOWLY = """
-import sys, time
-from pathlib import Path
-from recsys_polars.recipes import rank as ranking
-
-ranking.USERS_AT_ONCE = 6
-part = ranking._part
-
-def slow_part(*args):
-    time.sleep(0.05)
-    return part(*args)
-
-ranking._part = slow_part
-ranking.rank(Path(sys.argv[1]), Path(sys.argv[2]), ranking.RankSettings(kind="auto", users="all"))
-"""
-
-
 def test_a_killed_ranking_goes_on_to_the_same_bytes(tmp_path, shop, monkeypatch) -> None:
     monkeypatch.setattr(ranking, "USERS_AT_ONCE", 6)
     whole, killed = tmp_path / "whole.parquet", tmp_path / "killed.parquet"
     settings = ranking.RankSettings(kind="auto", users="all")
     ranking.rank(shop.store.path, whole, settings)
-    process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(shop.store.path), str(killed)])
+    process = rank_slowly(shop.store.path, killed, users_at_once=6, kind="auto", users="all")
     parts = tmp_path / ".killed.parquet.parts"
     while len(list(parts.glob("*.parquet"))) < 2:
         assert process.poll() is None, "ended before it could be killed"
