@@ -11,12 +11,12 @@ from recsys_polars.two_stage.ranker import TREES, Order, best_pairs, load_orders
 from recsys_polars.two_stage.trees import Lesson, contains, learn, lesson, scores_of
 from tests.ranking import oracle
 from tests.two_stage.histories import lists_of, small_history
+from tests.two_stage.shops import FEW
 
 SMALL = small_history(21, n_users=20, n_items=130, n_events=300)
 CANDIDATES = Candidates(SMALL.past)
 N_USERS, N_ITEMS = len(SMALL.user_ids), len(SMALL.item_ids)
 EVERYBODY = np.arange(N_USERS)
-FEW = {"iterations": 8, "depth": 3, "learning_rate": 0.5, "thread_count": 1}
 
 
 def random_lesson(seed: int, names) -> Lesson:
