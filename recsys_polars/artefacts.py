@@ -104,6 +104,8 @@ def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
     if not _GENERATION.fullmatch(generation):
         raise ArtefactError(f"{pointer}: expected the number of a generation, found {generation[:50] or 'no file'!r}")
     manifest_path = path / generation / "manifest.json"
+    if not manifest_path.is_file():
+        raise ArtefactError(f"{manifest_path}: expected a file, found none; make it again")
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         version = manifest["format_version"]
@@ -137,6 +139,7 @@ def checked_file(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Replace the text of a file atomically: a reader sees the old text or the new, also after a crash."""
     beside = path.with_name(f".{path.name}.tmp")
+    beside.unlink(missing_ok=True)  # a link that somebody put there would lead the text elsewhere
     try:
         beside.write_text(text, encoding="utf-8")
         sync(beside)
@@ -188,9 +191,13 @@ def locked(path: Path) -> Iterator[None]:
         ArtefactError: another one is at work there.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("w") as lock:
+    # Neither a link that leads out of the folder nor a pipe, which would wait for a reader.
+    lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ArtefactError(f"{path}: another run is writing there; wait for it to end") from error
         yield
+    finally:
+        os.close(lock)

@@ -112,7 +112,7 @@ def damaged_predictions(rng: random.Random, folder: Path, world: Path) -> Case:
 
 def _with_metadata(source: Path, path: Path, rng: random.Random) -> None:
     table = pq.read_table(source)
-    run = json.loads(table.schema.metadata[b"recsys_polars"])
+    run = json.loads(pq.read_metadata(source).metadata[b"recsys_polars"])
     if rng.random() < 0.8:
         _change(run, rng)
     said = rng.choice((json.dumps(run), json.dumps(run), "[" * 5_000, "\x00", "null", ""))

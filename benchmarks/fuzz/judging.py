@@ -95,7 +95,7 @@ def judge(seed: int, number: int, folder: Path, world: Path) -> Verdict:
         findings += [finding] if finding else []
         if code and command[0] == "build-features":
             break
-    findings += [f"left behind: {name}" for name in sorted(_names(folder) - before - _MADE)]
+    findings += [f"written or removed: {name}" for name in sorted(_names(folder) ^ before)]
     peak = _peak()
     if peak > MAX_PEAK:
         findings.append(f"{peak >> 20:,} MB of memory")
@@ -103,8 +103,9 @@ def judge(seed: int, number: int, folder: Path, world: Path) -> Verdict:
 
 
 def _names(folder: Path) -> set[str]:
-    """Return what lies in the folder of a case, and in the working folder, which nobody should write to."""
-    return {path.name for path in folder.iterdir()} | {f"./{path.name}" for path in Path().iterdir()}
+    """Return what lies in the folder of a case and nobody should write to, and in the working folder."""
+    there = {f"{path.name} of {path.lstat().st_mtime_ns}" for path in folder.iterdir() if path.name not in _MADE}
+    return there | {f"./{path.name}" for path in Path().iterdir()}
 
 
 def _run(command: Command, folder: Path) -> tuple[int, str]:

@@ -242,7 +242,9 @@ def mutate_json(text: str, rng: random.Random) -> str:
 def _break_object(line: str, rng: random.Random) -> str:
     try:
         fields: dict[str, Any] = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
+        return line[: rng.randrange(len(line) + 1)]
+    if not isinstance(fields, dict) or not fields:
         return line[: rng.randrange(len(line) + 1)]
     pairs = [(json.dumps(name), json.dumps(value)) for name, value in fields.items()]
     place, other = rng.randrange(len(pairs)), rng.choice(JSON_VALUES)

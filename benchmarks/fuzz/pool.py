@@ -49,7 +49,12 @@ class _Worker:
         root = str(Path(__file__).parents[2])
         environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2", **os.environ, "PYTHONPATH": root}
         process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if self.keep else subprocess.DEVNULL,
+            text=True,
+            env=environment,
         )
         if _line(process, _START) != "ready\n":
             process.kill()

@@ -101,6 +101,8 @@ def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, Any]]:
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: expected a Parquet file of predictions, found something else")
     try:
         metadata = pq.read_metadata(file).metadata or {}
         predictions = pl.read_parquet(file)
@@ -137,7 +139,9 @@ def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
     if kind not in NAMES or not (folder / "CURRENT").is_file():
         return None
     manifest = current_generation(folder)[1]
-    return manifest["seconds"] if fingerprint(manifest["files"]) == run.get("model_files") else None
+    seconds = manifest.get("seconds")
+    is_same = fingerprint(manifest["files"]) == run.get("model_files")
+    return float(seconds) if is_same and isinstance(seconds, int | float) else None
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:
