@@ -1,4 +1,4 @@
-"""The cases of what the program wrote itself: stores, models and predictions that were damaged since; and lists of ids."""
+"""The cases of what the program wrote itself, damaged since: stores, models, predictions; and of lists of ids."""
 
 import json
 import os

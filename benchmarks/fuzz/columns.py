@@ -16,7 +16,7 @@ from benchmarks.fuzz.mutations import VALUES
 from benchmarks.fuzz.valid import N_ITEMS, Rows
 
 _DAY = datetime.date(2011, 3, 14)
-_NOON = datetime.datetime(2011, 3, 14, 12)  # noqa: DTZ001
+_NOON = datetime.datetime(2011, 3, 14, 12)
 
 
 def _of(n: int) -> Mapping[str, Callable[[], pa.Array]]:

@@ -36,7 +36,7 @@ def open_parquet(path: Path) -> RawFile:
             pl.lit(None, pl.String).alias("found"),
         )
 
-    return RawFile(path, columns, {name: _look(dtype) for name, dtype in columns.items()}, scan)
+    return RawFile(path, columns, {name: _look(dtype) for name, dtype in columns.items()}, scan, of_lines=False)
 
 
 def _in_utc(dtype: pl.DataType) -> pl.DataType:
