@@ -26,7 +26,7 @@ def open_delimited(path: Path, head: Head) -> RawFile:
         InputError: where the header has a name twice or spans several lines.
     """
     separator = max(SEPARATORS, key=head.lines[head.first].count)
-    check_columns(path, head.lines[head.first].count(separator))
+    check_columns(path, head.lines[head.first].count(separator) + 1)
     table = _fields(head.lines[head.first :], separator)
     header = [name.strip() for name in next(table, [])]
     _check_header(path, header, head.lines[head.first])
