@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,8 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def log_of(ids: tuple[str, ...], path: Path) -> Path:
-    rows = [(user, item, 5.0, START + 1000 * n) for n, user in enumerate(ids) for item in ids]
+    rows = [(user, item, 5.0, START + 1000 * n) for n, (user, item) in enumerate(product(ids, ids))]
     pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "event_time"], orient="row").write_parquet(path)
     return path
 

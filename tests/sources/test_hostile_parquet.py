@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_polars.errors import InputError
-from recsys_polars.sources import read_interactions, read_items
+from recsys_polars.sources import read_interactions, read_items, reading
 
 NOON = 1_300_104_000
 EDGES = [-(2**63), 2**63 - 1]
@@ -68,17 +68,14 @@ def test_bytes_within_lists_and_structs_are_no_text(tmp_path, value):
 
 
 def test_a_file_whose_name_is_no_utf8_is_to_be_renamed(tmp_path):
-    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")
-    with open(path, "w") as file:
-        file.write("user_id,item_id,event_time\nu,i,1300104000\n")
-    for pattern in (path, str(tmp_path), f"{tmp_path}/*.csv"):
+    path = tmp_path / os.fsdecode(b"\xff.csv")
+    path.write_text("user_id,item_id,event_time\nu,i,1300104000\n")
+    for pattern in (str(path), str(tmp_path), f"{tmp_path}/*.csv"):
         with pytest.raises(InputError, match="a file whose name is UTF-8"):
             read_interactions(pattern)
 
 
 def test_a_stray_quote_is_named_as_what_is_wrong(write):
-    from recsys_polars.sources import reading
-
     file = read_interactions(write("x.csv", 'user_id,item_id,event_time\nu,5" i,1300104000\nu,i,1300104000\n')).files[0]
     with pytest.raises(InputError, match="a quote too many or too few"), reading(file.path):
         file.rows.collect()
