@@ -3,9 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
+from recsys_polars.errors import InputError
 from recsys_polars.sources.raw import Look, RawFile, raw_name
 
 MAGIC = b"PAR1"
@@ -28,6 +30,9 @@ def open_parquet(path: Path) -> RawFile:
     columns = {name: _in_utc(dtype) for name, dtype in stored.items()}
 
     def scan(names: Sequence[str]) -> pl.LazyFrame:
+        empty = [name for name in names if _is_without_width(columns.get(name, pl.Null()))]
+        if empty:
+            raise InputError(f"{path}: {', '.join(empty)}: expected values, found arrays of width 0")
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False, row_index_name=_LINE, row_index_offset=1)
         return rows.select(
             *(_printable_time(pl.col(name), columns[name]).alias(raw_name(name)) for name in names),
@@ -49,6 +54,15 @@ def _printable_time(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         first, last = max(_FIRST * unit, -(2**63)), min(_LAST * unit, 2**63 - 1)
         return column.to_physical().clip(first, last).cast(dtype)
     return column.to_physical().clip(_FIRST // _DAY, _LAST // _DAY).cast(dtype) if dtype == pl.Date else column
+
+
+def _is_without_width(dtype: pl.DataType) -> bool:
+    """Whether there is an array of no width in a type: Polars aborts where it reads one."""
+    if isinstance(dtype, pl.Struct):
+        return any(_is_without_width(cast("pl.DataType", field.dtype)) for field in dtype.fields)
+    is_empty = isinstance(dtype, pl.Array) and 0 in dtype.shape
+    inner = dtype.inner if isinstance(dtype, pl.Array | pl.List) else None
+    return is_empty or (inner is not None and _is_without_width(cast("pl.DataType", inner)))
 
 
 def _look(dtype: pl.DataType) -> Look:

@@ -67,6 +67,13 @@ def test_bytes_within_lists_and_structs_are_no_text(tmp_path, value):
         items(tmp_path / "x.parquet", title=value)
 
 
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 0), pa.list_(pa.list_(pa.int8(), 0))], ids=str)
+def test_arrays_of_no_width_are_no_values(tmp_path, capfd, kind):
+    with pytest.raises(InputError, match="price: expected values, found arrays of width 0"):
+        items(tmp_path / "x.parquet", price=pa.array([[]], kind))
+    assert "panicked" not in capfd.readouterr().err
+
+
 def test_a_file_whose_name_is_no_utf8_is_to_be_renamed(tmp_path):
     path = tmp_path / os.fsdecode(b"\xff.csv")
     path.write_text("user_id,item_id,event_time\nu,i,1300104000\n")
