@@ -33,6 +33,8 @@ _TABLES = (
     "user_means",
 )
 
+_WRITE = {"parquet": pl.DataFrame.write_parquet, "csv": pl.DataFrame.write_csv, "jsonl": pl.DataFrame.write_ndjson}
+
 
 def write_log(folder: Path, n_rows: int, *, suffix: str) -> None:
     """Write `old/` and `new/`: 99 hundredths of the log and the rest of it, in files of two million rows."""
@@ -43,7 +45,7 @@ def write_log(folder: Path, n_rows: int, *, suffix: str) -> None:
         for begin in range(start, stop, _ROWS_AT_ONCE):
             rows = _log(chance, begin, min(begin + _ROWS_AT_ONCE, stop), n_rows, n_users, n_items)
             path = folder / name / f"{begin:012d}.{suffix}"
-            rows.write_parquet(path) if suffix == "parquet" else rows.write_csv(path)
+            _WRITE[suffix](rows, path)
 
 
 def _log(chance: np.random.Generator, begin: int, end: int, n_rows: int, n_users: int, n_items: int) -> pl.DataFrame:
@@ -106,7 +108,7 @@ def _check_equal(left: Path, right: Path) -> None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rows", "n_rows", type=int, default=10_000_000, show_default=True)
-@click.option("--format", "suffix", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
+@click.option("--format", "suffix", type=click.Choice(list(_WRITE)), default="parquet", show_default=True)
 @click.option("--memory", default="2GB", show_default=True)
 @click.option("--append", "is_appending", is_flag=True, help="Append the newest hundredth, and compare.")
 @click.option("--folder", type=click.Path(path_type=Path), help="For the files: some 60 bytes a row, and the store.")
