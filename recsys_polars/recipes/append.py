@@ -84,7 +84,7 @@ def append_features(
 def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]:
     """What the manifest says of where all rows came from."""
     said, parameters = store.manifest, dict(store.manifest["parameters"])
-    if new.items and parameters["items"] is None:
+    if new.item_files and parameters["items"] is None:
         parameters["items"] = patterns[0]
     left_out = [*said["left_out_columns"], *(name for source in new.items for name in source.left_out)]
     return {
@@ -108,11 +108,13 @@ def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _Ne
                 f"--append {pattern}: expected interactions or items, found neither. As interactions: {interactions}. "
                 f"As items: {items}"
             )
+        taken = set[Path]()
         if isinstance(interactions, ParsedInteractions):
             _check_interactions(pattern, interactions, settings)
             new.interactions.append(_without(interactions, had))
-        taken = {file.path for file in new.interaction_files}
-        if isinstance(items, ParsedItems) and not any(file.path in taken for file in items.files):
+            taken = {file.path for file in interactions.files}
+        # What has the columns of interactions has an item_id too; a folder may hold both.
+        if isinstance(items, ParsedItems) and taken.isdisjoint(file.path for file in items.files):
             _check_items(pattern, items, store, settings)
             new.items.append(_without(items, had))
     return new
