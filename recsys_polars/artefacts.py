@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recsys_polars.errors import ArtefactError
-from recsys_polars.guards import Hold, hold, locked, refuse_link, remove, unheld
+from recsys_polars.guards import Hold, hold, locked, one_at_a_time, refuse_link, remove, unheld
 from recsys_polars.sealing import seal, unseal
 
 FORMAT_VERSION = 1
@@ -119,7 +119,9 @@ def left_overs(path: Path) -> list[Path]:
 def unpublished(path: Path) -> list[str]:
     """Return the names of generations later than CURRENT's: whole, but the run was killed before it pointed there."""
     current = _read_pointer(path)
-    return [name for name in generations(path) if current and int(name) > int(current.generation)]
+    if current is None:  # damaged: nobody knows which
+        return [] if (path / "CURRENT").exists() else generations(path)
+    return [name for name in generations(path) if int(name) > int(current.generation)]
 
 
 def remove_older(path: Path, *, keep: int) -> list[Removed]:
@@ -225,15 +227,16 @@ def checked_file(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Replace the text of a file atomically: a reader sees the old text or the new, also after a crash."""
     beside = path.with_name(f".{path.name}.tmp")
-    beside.unlink(missing_ok=True)
-    try:
-        with beside.open("x", encoding="utf-8") as file:  # never through a link
-            file.write(text)
-        sync(beside)
-        beside.replace(path)
-    finally:
+    with one_at_a_time(path.parent):
         beside.unlink(missing_ok=True)
-    sync(path.parent)
+        try:
+            with beside.open("x", encoding="utf-8") as file:  # never through a link
+                file.write(text)
+            sync(beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def sha256(path: Path) -> str:

@@ -61,6 +61,17 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until nobody else is in such a block of the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Hold:
     """A file that nobody removes (see `unheld`) until this is gone."""
 

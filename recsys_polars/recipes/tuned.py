@@ -95,8 +95,15 @@ def read_tuned(store: Store, kind: str) -> Tuned | None:
         ArtefactError: the file is damaged.
     """
     path = tuned_path(store, kind)
-    if not path.is_file():
-        return None
+    return read_search(path, kind) if path.is_file() else None
+
+
+def read_search(path: Path, kind: str) -> Tuned:
+    """Return the search in a file.
+
+    Raises:
+        ArtefactError: it is damaged.
+    """
     try:
         raw, _ = unseal(path.read_bytes().decode())
         if raw["format_version"] != FORMAT_VERSION:
