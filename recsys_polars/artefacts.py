@@ -200,10 +200,11 @@ def read_manifest(folder: Path, *, said: str | None = None) -> Mapping[str, Any]
             raise ArtefactError(f"{path}: expected format version {FORMAT_VERSION}, found {version}; make it again")
         manifest, digest = unseal(text)
         if said not in {None, digest}:
-            raise ValueError(f"its sha256 is not the one in {folder.parent / 'CURRENT'}")  # noqa: TRY301
+            raise ValueError("its sha256 is another")  # noqa: TRY301
         entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtefactError(f"{path}: missing or damaged ({error}); make it again") from error
+        named = f", but {folder.parent / 'CURRENT'} names it" if said else ""
+        raise ArtefactError(f"{path}: missing or damaged ({error}){named}; make it again") from error
     outside = [name for name, _, _ in entries if Path(name).name != name or name in {"", ".."} or "\0" in name]
     if outside:
         raise ArtefactError(f"{path}: expected names of files, found {outside[0]!r}; make it again")

@@ -169,6 +169,7 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
     Raises:
         ArtefactError: another build is at work there, or the folder is something else than a store.
     """
+    refuse_link(path / "rejects")
     with staged(path, then=lambda: show_rejects(path)) as stage:
         yield StoreWriter(stage)
 
