@@ -122,7 +122,10 @@ class CatBoost:
         )
 
     def save(self, folder: Path) -> None:
-        """See `Model.save`."""
+        """See `Model.save`; the same trees, the same bytes."""
+        metadata = self.trees.get_metadata()
+        for name in {"model_guid", "train_finish_time"} & set(metadata.keys()):
+            del metadata[name]
         self.trees.save_model(str(folder / "trees.cbm"))
         (folder / "inputs.json").write_text(json.dumps(asdict(self.inputs)), encoding="utf-8")
 
