@@ -30,7 +30,7 @@ from recsys_polars.artefacts import checked_file, current_generation, sha256
 from recsys_polars.cli.main import COMMANDS as PROGRAMS
 from recsys_polars.cli.main import main as program
 from recsys_polars.models import catboost, mlp, popularity, two_tower  # noqa: F401, imported before the forks
-from recsys_polars.recipes import audit, build, evaluate, keeping, measure, rank, train  # noqa: F401
+from recsys_polars.recipes import append, audit, build, evaluate, keeping, measure, rank, train  # noqa: F401
 from recsys_polars.recipes.verifying import verify_store
 from recsys_polars.sealing import is_sealed
 from recsys_polars.store import open_store
@@ -43,12 +43,13 @@ SETUP = (
 )
 COMMANDS = (
     "build-features --interactions new.csv --out store",
+    "build-features --append more.csv --out store",
     "train --model popularity --folds 2 --store store",
     "train --model catboost --seed 7 --store store",
     "rank --model catboost --store store --out lists.parquet",
     "store prune --keep 1 --store store",
 )
-"""Each is run in a folder with old.csv, new.csv, and what SETUP makes; one line adds a command."""
+"""Each is run in a folder with old.csv, new.csv, more.csv, and what SETUP makes; one line adds a command."""
 COLUMNS = ("kills", "before the end", "old seen", "new seen", "torn", "lost", "reruns failed", "left-overs")
 USERS_OF_A_PART = 10
 _EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}

@@ -1,11 +1,12 @@
 """Folders that are replaced as a whole: a new generation is staged, synced and renamed, then CURRENT points to it.
 
-    PATH/CURRENT                     the name of the generation to read, and the sha256 of its manifest
+    PATH/CURRENT                     the name of the generation to read
+    PATH/.published                  the name of the latest that CURRENT has had: a changed digit leads to no older one
     PATH/<generation>/manifest.json  written last: format version, the files with their sha256, facts, its own sha256
     PATH/<generation>/...            the files
 
 Nobody ever reads half a generation, whatever ends a build leaves the old one whole, and none is removed while a run
-reads it. What is named by CURRENT can't be changed by a byte without being refused.
+reads it. No byte of what is read can be changed without being refused.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ KEPT_GENERATIONS = 2
 STAGING = ".staging-"
 MANIFEST = "manifest.json"
 _GENERATION = re.compile(r"[0-9]{6,12}")
-_POINTER = re.compile(r"([0-9]{6,12}) ([0-9a-f]{64})\n")
+PUBLISHED = ".published"
 
 
 @dataclass
@@ -45,13 +46,6 @@ class Stage:
         path = self.folder / name
         sync(path)
         self.files[name] = {"sha256": sha256(path), "bytes": path.stat().st_size, **facts}
-
-
-class Pointer(NamedTuple):
-    """What CURRENT says: a generation, and the sha256 in its manifest."""
-
-    generation: str
-    sha256: str
 
 
 class Removed(NamedTuple):
@@ -97,11 +91,11 @@ def _remove_if_unused(path: Path) -> None:
 
 
 def _publish(path: Path, stage: Stage) -> None:
-    text, digest = seal({"format_version": FORMAT_VERSION, "files": stage.files, **stage.facts})
-    write_text(stage.folder / MANIFEST, text)
+    write_text(stage.folder / MANIFEST, seal({"format_version": FORMAT_VERSION, "files": stage.files, **stage.facts}))
     stage.folder.rename(path / stage.generation)
     sync(path)
-    write_text(path / "CURRENT", f"{stage.generation} {digest}\n")
+    write_text(path / "CURRENT", f"{stage.generation}\n")
+    write_text(path / PUBLISHED, f"{stage.generation}\n")
     remove_older(path, keep=KEPT_GENERATIONS)
 
 
@@ -118,10 +112,10 @@ def left_overs(path: Path) -> list[Path]:
 
 def unpublished(path: Path) -> list[str]:
     """Return the names of generations later than CURRENT's: whole, but the run was killed before it pointed there."""
-    current = _read_pointer(path)
-    if current is None:  # damaged: nobody knows which
+    named = [name for name in (_named(path / "CURRENT"), _named(path / PUBLISHED)) if name]
+    if not named:  # damaged: nobody knows which
         return [] if (path / "CURRENT").exists() else generations(path)
-    return [name for name in generations(path) if int(name) > int(current.generation)]
+    return [name for name in generations(path) if int(name) > max(map(int, named))]
 
 
 def remove_older(path: Path, *, keep: int) -> list[Removed]:
@@ -154,13 +148,8 @@ def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
     Raises:
         ArtefactError: there is none, it is damaged, it has another format version, or a symbolic link for a part.
     """
-    pointer = _read_pointer(path)
-    if pointer is None:
-        file = path / "CURRENT"
-        found = repr(file.read_bytes()[:50].decode(errors="replace")) if file.is_file() else "no file"
-        raise ArtefactError(f"{file}: expected the number of a generation and a sha256, found {found}; make it again")
-    refuse_link(path / pointer.generation)
-    return pointer.generation, read_manifest(path / pointer.generation, said=pointer.sha256)
+    name = _current(path)
+    return name, read_manifest(path / name)
 
 
 def held_generation(path: Path) -> tuple[str, Mapping[str, Any], Hold | None]:
@@ -170,24 +159,33 @@ def held_generation(path: Path) -> tuple[str, Mapping[str, Any], Hold | None]:
         ArtefactError: see `current_generation`.
     """
     while True:
-        pointer = _read_pointer(path)
-        held = hold(path / pointer.generation / MANIFEST) if pointer else None
-        if pointer == _read_pointer(path):  # what CURRENT names is never removed, so that it is held in time
-            return (*current_generation(path), held)
+        name = _current(path)
+        held = hold(path / name / MANIFEST)
+        if name == _current(path):  # what CURRENT names is never removed, so that it is held in time
+            return name, read_manifest(path / name), held
 
 
-def _read_pointer(path: Path) -> Pointer | None:
-    file = refuse_link(path / "CURRENT")
-    said = _POINTER.fullmatch(file.read_bytes().decode(errors="replace")) if file.is_file() else None
-    return Pointer(*said.groups()) if said else None
+def _current(path: Path) -> str:
+    """The name of the generation to read."""
+    published = _named(path / PUBLISHED)  # before the pointer, which is ahead of it at times
+    pointer, name = path / "CURRENT", _named(path / "CURRENT")
+    if name is None:
+        found = repr(pointer.read_bytes()[:50].decode(errors="replace")) if pointer.is_file() else "no file"
+        raise ArtefactError(f"{pointer}: expected the number of a generation, found {found}; make it again")
+    if published and (int(published) > int(name) or not refuse_link(path / name).is_dir()):
+        raise ArtefactError(f"{pointer}: expected {published}, which was published last, found {name}; write it there")
+    return refuse_link(path / name).name
 
 
-def read_manifest(folder: Path, *, said: str | None = None) -> Mapping[str, Any]:
+def _named(file: Path) -> str | None:
+    """The generation that a file names; None where there is no such file, or it has something else to say."""
+    text = refuse_link(file).read_bytes().decode(errors="replace") if file.is_file() else ""
+    name = text.removesuffix("\n")
+    return name if _GENERATION.fullmatch(name) else None
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any]:
     """Return the manifest of a generation.
-
-    Args:
-        folder: of the generation.
-        said: the sha256 that it ought to have; None: any.
 
     Raises:
         ArtefactError: it is missing, damaged, or has another format version.
@@ -198,13 +196,10 @@ def read_manifest(folder: Path, *, said: str | None = None) -> Mapping[str, Any]
         version = json.loads(text)["format_version"]
         if version != FORMAT_VERSION:
             raise ArtefactError(f"{path}: expected format version {FORMAT_VERSION}, found {version}; make it again")
-        manifest, digest = unseal(text)
-        if said not in {None, digest}:
-            raise ValueError("its sha256 is another")  # noqa: TRY301
+        manifest = unseal(text)
         entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        named = f", but {folder.parent / 'CURRENT'} names it" if said else ""
-        raise ArtefactError(f"{path}: missing or damaged ({error}){named}; make it again") from error
+        raise ArtefactError(f"{path}: missing or damaged ({error}); make it again") from error
     outside = [name for name, _, _ in entries if Path(name).name != name or name in {"", ".."} or "\0" in name]
     if outside:
         raise ArtefactError(f"{path}: expected names of files, found {outside[0]!r}; make it again")
@@ -264,7 +259,7 @@ def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
-        ours = {".lock", ".CURRENT.tmp", *(("rejects", "models") if generations(path) else ())}
+        ours = {".lock", ".CURRENT.tmp", PUBLISHED, *(("rejects", "models") if generations(path) else ())}
         foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry) and entry.name not in ours)
         if foreign:
             raise ArtefactError(f"{path}: expected a new or an empty folder, found {', '.join(foreign[:5])}")

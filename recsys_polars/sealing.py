@@ -23,23 +23,24 @@ _TAIL = 8
 _BLOCK = 1 << 20
 
 
-def seal(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the one text of what JSON can say, with its sha256 inside, and that sha256."""
+def seal(facts: Mapping[str, Any]) -> str:
+    """Return the one text of what JSON can say, with its sha256 inside."""
     plain = json.loads(json.dumps(facts, allow_nan=False))
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**plain, "sha256": digest}, indent=1, sort_keys=True) + "\n", digest
+    return json.dumps({**plain, "sha256": digest}, indent=1, sort_keys=True) + "\n"
 
 
-def unseal(text: str) -> tuple[dict[str, Any], str]:
-    """Return what a sealed text says, and its sha256.
+def unseal(text: str) -> dict[str, Any]:
+    """Return what a sealed text says.
 
     Raises:
         ValueError: no such text, or a byte of it is another.
     """
     facts = json.loads(text)
-    if not isinstance(facts, dict) or seal({name: facts[name] for name in facts if name != "sha256"})[0] != text:
+    if not isinstance(facts, dict) or seal({name: facts[name] for name in facts if name != "sha256"}) != text:
         raise ValueError("its sha256 is not that of what it says")
-    return facts, facts.pop("sha256")
+    del facts["sha256"]
+    return facts
 
 
 def write_sealed_parquet(

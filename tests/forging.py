@@ -10,10 +10,8 @@ from recsys_polars.sealing import seal
 
 def forge(path: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
     """Change the manifest of the current generation at `path`."""
-    generation = (path / "CURRENT").read_text().split()[0]
+    generation = (path / "CURRENT").read_text().strip()
     file = path / generation / "manifest.json"
     manifest = json.loads(file.read_text())
     del manifest["sha256"]
-    text, digest = seal(change(manifest))
-    file.write_text(text)
-    (path / "CURRENT").write_text(f"{generation} {digest}\n")
+    file.write_text(seal(change(manifest)))

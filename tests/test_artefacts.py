@@ -90,14 +90,15 @@ def test_what_a_killed_build_left_behind_is_gone_after_the_next(tmp_path) -> Non
     (tmp_path / ".staging-000007").mkdir()
     (tmp_path / ".staging-000007" / "half.parquet").write_bytes(b"PAR1")
     publish(tmp_path)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock", "000001", "CURRENT"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock", ".published", "000001", "CURRENT"]
 
 
 def test_a_build_killed_before_it_moved_the_pointer_is_never_read_and_never_overwritten(tmp_path) -> None:
     publish(tmp_path, "old")
     pointer = (tmp_path / "CURRENT").read_text()
     publish(tmp_path, "orphan")
-    write_text(tmp_path / "CURRENT", pointer)
+    for name in ("CURRENT", ".published"):
+        write_text(tmp_path / name, pointer)
     assert current_generation(tmp_path)[1]["note"] == "old"
     publish(tmp_path, "new")
     assert current_generation(tmp_path)[0] == "000003"
@@ -134,7 +135,8 @@ def test_a_kill_in_the_middle_leaves_the_old_generation_and_the_next_build_works
     assert (tmp_path / ".staging-000002").is_dir()
     publish(tmp_path, "new")
     assert files_of(tmp_path).keys() == {f"00000{n}/{name}" for n in "12" for name in ("a.txt", "manifest.json")} | {
-        "CURRENT"
+        "CURRENT",
+        ".published",
     }
 
 
@@ -185,7 +187,7 @@ def test_folders_named_by_dates_are_no_generations(tmp_path, names) -> None:
 def test_a_pointer_to_anything_but_a_generation_is_refused(tmp_path, pointer) -> None:
     publish(tmp_path)
     (tmp_path / "CURRENT").write_text(pointer, encoding="utf-8")
-    with pytest.raises(ArtefactError, match="CURRENT: expected the number of a generation and a sha256, found "):
+    with pytest.raises(ArtefactError, match="CURRENT: expected the number of a generation, found "):
         current_generation(tmp_path)
 
 
@@ -197,7 +199,7 @@ def test_a_pointer_that_is_no_text_is_refused(tmp_path) -> None:
 
 
 def test_a_folder_without_a_pointer_has_nothing_to_read(tmp_path) -> None:
-    with pytest.raises(ArtefactError, match=r"expected the number of a generation and a sha256, found no file; make"):
+    with pytest.raises(ArtefactError, match=r"expected the number of a generation, found no file; make"):
         current_generation(tmp_path)
 
 
@@ -243,7 +245,18 @@ def test_a_missing_generation_is_named(tmp_path) -> None:
     publish(tmp_path)
     pointer = (tmp_path / "CURRENT").read_text()
     (tmp_path / "CURRENT").write_text(pointer.replace("000001", "000009"), encoding="utf-8")
-    with pytest.raises(ArtefactError, match=r"000009/manifest\.json: missing or damaged"):
+    with pytest.raises(
+        ArtefactError, match="CURRENT: expected 000001, which was published last, found 000009; write it there"
+    ):
+        current_generation(tmp_path)
+
+
+def test_a_pointer_that_names_an_older_generation_than_was_published_is_refused(tmp_path) -> None:
+    publish(tmp_path, "old")
+    pointer = (tmp_path / "CURRENT").read_text()
+    publish(tmp_path, "new")
+    write_text(tmp_path / "CURRENT", pointer)
+    with pytest.raises(ArtefactError, match="CURRENT: expected 000002, which was published last, found 000001"):
         current_generation(tmp_path)
 
 

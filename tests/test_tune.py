@@ -224,7 +224,7 @@ def test_parameters_that_are_not_searched_are_damage(parameters, store):
     best = {"parameters": parameters, "map": 0.5, "rounds": 2}
     path.parent.mkdir(exist_ok=True)
     raw = {"format_version": 1, "store": store.identity, "seed": 42, "users": 7, "trials": [best], "best": best}
-    path.write_text(seal(raw)[0])
+    path.write_text(seal(raw))
     with pytest.raises(ArtefactError, match=f"parameters outside of what is searched: {next(iter(parameters))}="):
         read_tuned(store, "mlp")
 

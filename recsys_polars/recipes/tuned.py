@@ -85,7 +85,7 @@ def tuned_path(store: Store, kind: str) -> Path:
 def write_tuned(path: Path, tuned: Tuned) -> None:
     """Write a search, replacing the old file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, seal({"format_version": FORMAT_VERSION, **asdict(tuned)})[0])
+    write_text(path, seal({"format_version": FORMAT_VERSION, **asdict(tuned)}))
 
 
 def read_tuned(store: Store, kind: str) -> Tuned | None:
@@ -105,7 +105,7 @@ def read_search(path: Path, kind: str) -> Tuned:
         ArtefactError: it is damaged.
     """
     try:
-        raw, _ = unseal(path.read_bytes().decode())
+        raw = unseal(path.read_bytes().decode())
         if raw["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {raw['format_version']}")  # noqa: TRY301
         trials, best = tuple(_trial(one, kind) for one in raw["trials"]), _trial(raw["best"], kind)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from recsys_polars.artefacts import (
     MANIFEST,
+    PUBLISHED,
     checked_file,
     current_generation,
     generations,
@@ -27,7 +28,7 @@ from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.tuned import SPACES, read_search
 from recsys_polars.store import rejects_of
 
-_OURS = {"CURRENT", ".lock"}
+_OURS = {"CURRENT", PUBLISHED, ".lock"}
 
 
 @dataclass

@@ -110,7 +110,7 @@ def manifest_of() -> Callable[[Path], dict[str, Any]]:
     """Read the manifest of a store's current generation."""
 
     def read(store: Path) -> dict[str, Any]:
-        generation = (store / "CURRENT").read_text().split()[0]
+        generation = (store / "CURRENT").read_text().strip()
         return dict(json.loads((store / generation / "manifest.json").read_text()))
 
     return read

@@ -69,7 +69,7 @@ def files_of(path: Path) -> dict[str, bytes]:
 
 
 def newest(folder: Path) -> Path:
-    return folder / (folder / "CURRENT").read_text().split()[0]
+    return folder / (folder / "CURRENT").read_text().strip()
 
 
 # Whole stores
@@ -116,7 +116,7 @@ def test_prune_leaves_what_is_read_and_says_what_went(
     for gone in (".staging-000009", "000001", "models/mlp/000001"):
         assert f"{copy / gone}: " in result.stdout
     assert f"{before - sum(map(len, after.values())):,} bytes" in result.stderr
-    assert {name.split("/")[0] for name in after} == {"CURRENT", "000002", "models", "rejects"}
+    assert {name.split("/")[0] for name in after} == {"CURRENT", ".published", "000002", "models", "rejects"}
     assert accept("store", "verify", "--store", copy) == ""
     assert "0 things removed, 0 bytes" in run("store", "prune", "--store", copy).stderr
 
@@ -314,7 +314,7 @@ def is_what_it_says(file: Path) -> bool:
     magic = {".parquet": b"PAR1", ".cbm": b"CBM1"}
     if file.suffix in magic:
         return content.startswith(magic[file.suffix])
-    return file.name in {"CURRENT", ".lock"} and len(content) < 80
+    return file.name in {"CURRENT", ".published", ".lock"} and len(content) < 80
 
 
 def test_every_file_of_a_store_and_of_all_its_models_is_of_a_format_without_code(whole: Path) -> None:
