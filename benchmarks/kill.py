@@ -69,7 +69,7 @@ def main() -> int:
         folder = Path(name)
         base = folder / "base"
         (base / "tmp").mkdir(parents=True)
-        for part, n_users in (("old", 30), ("new", 35)):
+        for part, n_users in (("old", 30), ("new", 35), ("more", 4)):
             (base / f"{part}.csv").write_text(_log(n_users), encoding="utf-8")
         for words in SETUP:
             _expect_success(base, words)
