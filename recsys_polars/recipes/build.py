@@ -11,12 +11,13 @@ import polars as pl
 from recsys_polars import counting, item_features, labelling, splitting, user_means
 from recsys_polars.errors import InputError
 from recsys_polars.recipes import Progress, silent
+from recsys_polars.recipes.encode import check_encoders, encode_items, encoded_blocks
 from recsys_polars.recipes.raw import (
     Build,
     BuildSettings,
     fingerprints,
     open_sources,
-    store_catalogue,
+    read_catalogue,
     store_interactions,
     with_defaults,
 )
@@ -25,6 +26,7 @@ from recsys_polars.tables import (
     CUTS,
     PARTS,
     ItemFeatures,
+    Items,
     Labelled,
     Repeats,
     UserMeans,
@@ -32,6 +34,7 @@ from recsys_polars.tables import (
     features_table,
     vector_columns,
 )
+from recsys_polars.vectors.tfidf import TEXT_DIMENSIONS
 
 
 def build_features(settings: BuildSettings, out: Path, *, progress: Progress = silent) -> Store:
@@ -43,14 +46,16 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
     """
     settings = with_defaults(settings)
     sources = open_sources(settings)
+    check_encoders(settings, sources[1])
     with build_store(out) as writer, TemporaryDirectory(dir=writer.stage.folder) as scratch:
-        build = Build(settings, writer, Path(scratch))
+        build = Build(settings, writer, Path(scratch), progress=progress)
         progress("read interactions", 0, 5)
         interactions = store_interactions(sources[0], build)
         progress("cut and label", 1, 5)
         labelled, repeats = _store_labelled(interactions, build)
         progress("read items", 2, 5)
-        items = store_catalogue(sources[1], interactions, build)
+        items = encode_items(read_catalogue(sources[1], interactions, build), build)
+        writer.write("items", items, Items)
         progress("build features", 3, 5)
         blocks = store_vectors(items, labelled, repeats, build)
         progress("publish", 4, 5)
@@ -124,7 +129,12 @@ def fit_features(
         `ItemFeatures` with its vectors, and `UserMeans` with its means.
     """
     features = item_features.build_item_features(
-        items, known.lazy(), item_features=settings.item_features, text=settings.text
+        items,
+        known.lazy(),
+        item_features=settings.item_features,
+        text=settings.text,
+        encoded=encoded_blocks(settings),
+        dimensions=settings.text_dim or TEXT_DIMENSIONS,
     )
     item_vectors = np.hstack([as_matrix(features[block]) for block in vector_columns(features.schema)])
     counts, means = user_means.aggregate_user_means(

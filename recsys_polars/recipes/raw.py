@@ -10,6 +10,7 @@ import polars as pl
 from recsys_polars import catalogue
 from recsys_polars.artefacts import sha256
 from recsys_polars.errors import InputError, TableError
+from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.embedded import embedded_files
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items, reading
 from recsys_polars.splitting import Split
@@ -40,6 +41,9 @@ class BuildSettings:
     min_user_interactions: int = 1
     min_item_interactions: int = 1
     text: str = "tfidf"
+    text_dim: int | None = None
+    clip: str | None = None
+    images: str | None = None
     memory_bytes: int = 2 << 30
 
 
@@ -68,6 +72,7 @@ class Build:
     writer: StoreWriter
     scratch: Path
     ledger: Ledger = field(default_factory=Ledger)
+    progress: Progress = silent
 
 
 def with_defaults(settings: BuildSettings) -> BuildSettings:
@@ -147,8 +152,8 @@ def store_interactions(source: ParsedInteractions, build: Build) -> pl.LazyFrame
     return build.writer.scan("interactions")
 
 
-def store_catalogue(source: ParsedItems | None, interactions: pl.LazyFrame, build: Build) -> pl.DataFrame:
-    """Write the catalogue into the store; return it."""
+def read_catalogue(source: ParsedItems | None, interactions: pl.LazyFrame, build: Build) -> pl.DataFrame:
+    """Return the catalogue."""
     items: pl.DataFrame
     if source is None:
         items = Items.create_empty()
@@ -157,9 +162,7 @@ def store_catalogue(source: ParsedItems | None, interactions: pl.LazyFrame, buil
         n_rows = accepted.select(pl.len()).collect().item()
         items = catalogue.deduplicate_items(accepted)
         build.ledger.enter("deduplicate items", rows_in=n_rows, rows_out=items.height, merged=n_rows - items.height)
-    items = catalogue.complete_catalogue(items, interactions)
-    build.writer.write("items", items, Items)
-    return items
+    return catalogue.complete_catalogue(items, interactions)
 
 
 def fingerprints(sources: Sources) -> list[dict[str, Any]]:
