@@ -71,7 +71,7 @@ def encode_items(items: pl.DataFrame, build: Build) -> pl.DataFrame:
 
 def _with_texts(items: pl.DataFrame, texts: pl.Series, encoder: Encoder[str], build: Build) -> pl.DataFrame:
     filled = pl.DataFrame({"item_id": items["item_id"], "text": texts}).filter(pl.col("text").str.strip_chars() != "")
-    keys = {text: hashlib.sha256(text.encode()).hexdigest() for text in filled["text"].unique()}
+    keys = {text: hashlib.sha256(text.encode()).hexdigest() for text in filled["text"].unique(maintain_order=True)}
     found = _encode(encoder, {key: text for text, key in keys.items()}, build)
     of_items = filled.select("item_id", key=pl.col("text").replace_strict(keys, return_dtype=pl.String))
     return _with_vectors(items, encoder.block, of_items, found)

@@ -1,4 +1,4 @@
-"""A CLIP model from a local folder in the format of `transformers` (extra `clip`): a tower for texts, one for images."""
+"""CLIP from a local folder in the format of `transformers` (extra `clip`): a tower for texts, one for images."""
 
 import importlib
 from collections.abc import Callable
@@ -26,8 +26,9 @@ def check_clip(folder: Path) -> None:
         InputError: one of them isn't there.
     """
     require("--clip", "clip", "transformers", "PIL")
-    if not (folder / "config.json").is_file():
-        raise InputError(f"--clip {folder}: expected the folder of a CLIP model, found no config.json there")
+    missing = [name for name in ("config.json", "preprocessor_config.json") if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"--clip {folder}: expected the folder of a CLIP model, found no {missing[0]} there")
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"--clip {folder}: expected weights in safetensors, found none; nothing pickled is loaded")
 
@@ -79,6 +80,8 @@ def _texts(model: Any, tokenizer: Any, device: torch.device, prints: str) -> Enc
         vectors: torch.Tensor = model.get_text_features(input_ids=ids).pooler_output
         return vectors
 
+    if prepare("a").equal(prepare("b")):  # without its files the library makes up an empty one
+        raise ValueError("a tokenizer that can't tell a from b")
     return _encoder(CLIP_TEXT, prepare, forward, prepare("a"), device, prints)
 
 

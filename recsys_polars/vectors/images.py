@@ -91,8 +91,7 @@ def open_image(image: ImageFile) -> Any:
         warnings.simplefilter("ignore")  # of Pillow's, about broken images and large ones
         try:
             content = image.path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != image.key:
-                raise InputError("changed while it was read")
+            _check_unchanged(content, image.key)
             opened = pillow.open(BytesIO(content), formats=FORMATS)  # reads the head alone
             _check_size(*opened.size)
             return opened.convert("RGB")
@@ -100,6 +99,11 @@ def open_image(image: ImageFile) -> Any:
             raise
         except Exception as error:  # whatever a decoder may raise on what is no image
             raise InputError(f"no {', '.join(FORMATS)} image that can be decoded ({type(error).__name__})") from error
+
+
+def _check_unchanged(content: bytes, key: str) -> None:
+    if hashlib.sha256(content).hexdigest() != key:
+        raise InputError("changed while it was read")
 
 
 def _check_size(width: int, height: int) -> None:

@@ -21,9 +21,9 @@ def reduced_vectors(encoded: pl.Series, known: pl.Series, *, dimensions: int) ->
         dimensions: width of the result, where the encoder's own isn't smaller.
 
     Returns:
-        Shape (n_items, min(dimensions, width)). Zeros, which is the known mean, where an item has no vector, and in each
-        dimension that the known items can't fill (too few of them, or all alike). A row depends on its own vector and
-        on the known ones alone, to the bit.
+        Shape (n_items, min(dimensions, width)). Zeros, which is the known mean, where an item has no vector; and in
+        each dimension that the known items can't fill (too few of them, or all alike). A row depends on its own vector
+        and on the known ones alone, to the bit.
     """
     present = encoded.is_not_null()
     vectors = as_matrix(encoded.drop_nulls())
@@ -32,7 +32,7 @@ def reduced_vectors(encoded: pl.Series, known: pl.Series, *, dimensions: int) ->
     if len(known_vectors) < 2:
         return reduced
     # The last bits depend on the number of threads; a store must not.
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):  # items all alike have no variance to share out
         fitted = PCA(min(reduced.shape[1], len(known_vectors)), svd_solver="covariance_eigh").fit(
             known_vectors.astype(np.float64)
         )
