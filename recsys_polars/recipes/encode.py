@@ -79,7 +79,9 @@ def _with_texts(items: pl.DataFrame, texts: pl.Series, encoder: Encoder[str], bu
 
 def _with_images(items: pl.DataFrame, folder: Path, encoder: Encoder[ImageFile], build: Build) -> pl.DataFrame:
     images = find_images(folder, items["item_id"])
-    first = {image.item_id: image for image in reversed(images)}
+    first: dict[str, ImageFile] = {}
+    for image in images:
+        first.setdefault(image.item_id, image)
     found = _encode(encoder, {image.key: image for image in first.values() if not image.broken}, build)
     rules = {image: image.broken or found.broken.get(image.key) for image in first.values()}
     broken = [(image.item_id, str(image.path), f"image: {rule}") for image, rule in rules.items() if rule]

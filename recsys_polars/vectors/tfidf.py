@@ -42,7 +42,8 @@ def tfidf_vectors(items: pl.DataFrame, known: pl.Series, *, dimensions: int = TE
         return vectors
     everything = words.transform(texts.to_list())
     # Its last bits depend on the number of threads; a store must not.
-    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):  # one text alone has no variance to explain
+    # Texts all alike have no variance to explain.
+    with threadpool_limits(limits=1), np.errstate(invalid="ignore", divide="ignore"):
         if terms.shape[1] == 1:
             reduced = everything.toarray()  # TruncatedSVD wants two words or more
         else:
