@@ -54,7 +54,7 @@ def build(path: Path, *ids: str, rejects: int = 0) -> None:
 def fail_half_way(path: Path) -> None:
     with build_with_blocks(path) as writer:
         writer.write("items", items_of("half"), Items)
-        writer.write_rejects("items", pl.LazyFrame({"item_id": ["bad"]}))
+        writer.write_rejects("items", pl.LazyFrame({"item_id": ["bad"], "rule": ["broken"]}))
         raise ZeroDivisionError
 
 
@@ -264,7 +264,7 @@ def test_rejects_say_what_was_broken_and_stand_in_the_manifest(tmp_path) -> None
     file = tmp_path / "rejects" / "items-000001.parquet"
     assert pl.read_parquet(file).rows() == [("bad", "broken")] * 2
     manifest = open_store(tmp_path).manifest
-    assert manifest["rejects"] == {"items": {"file": "rejects-items.parquet", "rows": 2}}
+    assert manifest["rejects"] == {"items": {"file": "rejects-items.parquet", "rows": 2, "rules": {"broken": 2}}}
     assert manifest["files"]["rejects-items.parquet"]["sha256"] == sha256(file)
 
 

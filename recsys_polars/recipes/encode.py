@@ -8,9 +8,10 @@ from typing import TypeVar
 import polars as pl
 
 from recsys_polars.errors import InputError
-from recsys_polars.recipes.raw import Build, BuildSettings
-from recsys_polars.sources import ParsedItems
-from recsys_polars.vectors.clip import CLIP_IMG, CLIP_TEXT, check_clip, open_clip
+from recsys_polars.recipes.raw import Build, BuildSettings, read_catalogue
+from recsys_polars.sources import ParsedFile, ParsedItems
+from recsys_polars.tables import Items
+from recsys_polars.vectors.clip import check_clip, open_clip
 from recsys_polars.vectors.encoding import Encoder, Encodings, encode_contents
 from recsys_polars.vectors.images import ImageFile, find_images
 from recsys_polars.vectors.minilm import MINILM, check_minilm, open_minilm
@@ -21,10 +22,11 @@ CACHE = "encoded"
 """Folder of a store beside its generations: vectors by the sha256 of their content."""
 
 
-def encoded_blocks(settings: BuildSettings) -> Sequence[str]:
-    """Return the vector columns of `items` that encoders make."""
-    asked = {MINILM: settings.text == MINILM, CLIP_TEXT: settings.clip, CLIP_IMG: settings.images}
-    return [block for block, is_asked in asked.items() if is_asked]
+def store_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Build) -> pl.DataFrame:
+    """Write the catalogue with the vectors of encoders into the store; return it. Arguments: see `read_catalogue`."""
+    items = encode_items(read_catalogue(files, seen_ids, build), build)
+    build.writer.write("items", items, Items)
+    return items
 
 
 def check_encoders(settings: BuildSettings, items: ParsedItems | None) -> None:
@@ -35,7 +37,7 @@ def check_encoders(settings: BuildSettings, items: ParsedItems | None) -> None:
     """
     if settings.images and not settings.clip:
         raise InputError("--images: expected --clip too, the model that encodes them, found none")
-    blocks = encoded_blocks(settings)
+    blocks = settings.encoded
     if settings.text_dim and settings.text == "none" and not blocks:
         raise InputError(f"--text-dim {settings.text_dim}: expected text or --clip, found --text none")
     if blocks and items is None:
@@ -44,7 +46,16 @@ def check_encoders(settings: BuildSettings, items: ParsedItems | None) -> None:
     if taken:
         option = "--text minilm" if MINILM in taken else "--clip"
         raise InputError(f"{option}: expected items without {', '.join(taken)}, found that they bring such vectors")
-    if MINILM in blocks:
+    check_models(settings)
+
+
+def check_models(settings: BuildSettings) -> None:
+    """Find out whether the encoders of a build are there, without loading them.
+
+    Raises:
+        InputError: an extra or a model is missing.
+    """
+    if MINILM in settings.encoded:
         check_minilm()
     if settings.clip:
         check_clip(Path(settings.clip))
@@ -59,7 +70,7 @@ def encode_items(items: pl.DataFrame, build: Build) -> pl.DataFrame:
         InputError: no image of any item, or a model that can't be used.
     """
     settings = build.settings
-    if MINILM in encoded_blocks(settings):
+    if MINILM in settings.encoded:
         items = _with_texts(items, texts_of(items), open_minilm(), build)
     if settings.clip:
         clip = open_clip(Path(settings.clip))
@@ -85,6 +96,8 @@ def _with_images(items: pl.DataFrame, folder: Path, encoder: Encoder[ImageFile],
     found = _encode(encoder, {image.key: image for image in first.values() if not image.broken}, build)
     rules = {image: image.broken or found.broken.get(image.key) for image in first.values()}
     broken = [(image.item_id, str(image.path), f"image: {rule}") for image, rule in rules.items() if rule]
+    if broken and build.settings.strict:
+        raise InputError(f"--strict: images: expected none that is broken, found {len(broken):,}: {broken[0][1:]}")
     build.writer.write_rejects("images", pl.LazyFrame(broken, schema=["item_id", "file", "rule"], orient="row"))
     build.ledger.enter(
         "read images",

@@ -330,7 +330,8 @@ def test_repeated_and_conflicting_items_are_merged_and_counted(
     raw, out = tmp_path / "i.csv", tmp_path / "store"
     raw.write_text("item_id,title,price\n" + "i001,A b,1\ni001,A c,2\ni001,,\n,X,1\nelsewhere,Foo,x\n" * 5)
     accept("build-features", "--interactions", world.log, "--items", raw, "--out", out)
-    read, merged = manifest_of(out)["steps"][-2:]
+    steps = {step["name"]: step for step in manifest_of(out)["steps"]}
+    read, merged = steps["read items"], steps["deduplicate items"]
     assert (read["rows_in"], read["rejected"], merged["merged"], merged["rows_out"]) == (25, 5, 18, 2)
     assert manifest_of(out)["counts"]["items"] == 21
 

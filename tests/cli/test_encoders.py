@@ -115,12 +115,28 @@ def test_a_first_build_that_fails_keeps_what_it_encoded(
 ) -> None:
     words = ("build-features", "--interactions", world.log, "--items", world.items, "--out", tmp_path / "store")
     with monkeypatch.context() as broken:
-        broken.setattr("recsys_polars.recipes.build.store_vectors", lambda *_: 1 / 0)
+        broken.setattr("recsys_polars.recipes.build.store_tables", lambda *_: 1 / 0)
         assert run(*words, "--text", "minilm").exit_code == 1
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".lock", "encoded"]
     minilm.clear()
     assert run(*words, "--text", "minilm").exit_code == 0
     assert minilm == []
+
+
+def test_appended_items_are_encoded_as_if_they_had_been_there_from_the_start(
+    accept: Callable[..., str], world: Any, tmp_path: Path, minilm: list[str]
+) -> None:
+    early, late = tmp_path / "early", tmp_path / "late"
+    for folder, items in ((early, titles()[:9]), (late, titles()[7:])):
+        folder.mkdir()
+        items_file(folder, items)
+    words = ("build-features", "--interactions", world.log, "--text", "minilm", "--out")
+    accept(*words, tmp_path / "grown", "--items", early / "items.parquet")
+    minilm.clear()
+    accept("build-features", "--append", late / "items.parquet", "--out", tmp_path / "grown")
+    assert sorted(minilm) == sorted(titles()["title"][9:])
+    accept(*words, tmp_path / "whole", "--items", tmp_path / "*" / "items.parquet")
+    assert generation_bytes(tmp_path / "grown") == generation_bytes(tmp_path / "whole")
 
 
 def test_audits_folds_and_models_need_no_encoder(
@@ -184,7 +200,7 @@ def test_titles_and_images_become_blocks_and_broken_images_are_rejects(
     assert block(store, "clip_text").shape == block(store, "clip_img").shape == (20, WIDTH)
     has_image = block(store, "clip_img").any(axis=1)
     assert np.flatnonzero(has_image).tolist() == [2, 3, 5, 6, 7, 8, 9]
-    assert store.manifest["steps"][-1] == {
+    assert next(step for step in store.manifest["steps"] if step["name"] == "read images") == {
         "name": "read images",
         "rows_in": 10,
         "rows_out": 7,
@@ -196,6 +212,9 @@ def test_titles_and_images_become_blocks_and_broken_images_are_rejects(
     assert rejects["rule"].to_list()[1] == "image: a symbolic link"
     assert [leak for check in audit_leaks(out) for leak in check.leaks] == []
     before = generation_bytes(out)
+    strictly = run("build-features", *words, "--clip", clip, "--images", images, "--strict")
+    assert strictly.exit_code == 2
+    assert "--strict: images: expected none that is broken, found 2: " in strictly.stderr
     assert (
         "; clip_img: 7 encoded, 0 of them now; clip_text: 17 encoded, 0 of them now"
         in run("build-features", *words, "--clip", clip, "--images", images).stderr
