@@ -259,7 +259,7 @@ def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
-        ours = {".lock", ".CURRENT.tmp", PUBLISHED, *(("rejects", "models") if generations(path) else ())}
+        ours = {".lock", ".CURRENT.tmp", PUBLISHED, "encoded", *(("rejects", "models") if generations(path) else ())}
         foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry) and entry.name not in ours)
         if foreign:
             raise ArtefactError(f"{path}: expected a new or an empty folder, found {', '.join(foreign[:5])}")

@@ -11,8 +11,9 @@ from recsys_polars.artefacts import sha256
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import building, store_tables
+from recsys_polars.recipes.encode import check_models, store_catalogue
 from recsys_polars.recipes.events import into_buckets, read_events
-from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of, store_catalogue
+from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import vector_columns
@@ -68,7 +69,8 @@ def append_features(
     files = [*new.interaction_files, *new.item_files]
     if not files:
         return store
-    with building(settings, path, onto=store) as build:
+    check_models(settings)
+    with building(settings, path, onto=store, progress=progress) as build:
         if open_store(path).identity != store.identity:
             raise ArtefactError(f"{path}: another run has published a generation meanwhile; append again")
         progress("read interactions", 0, 5)
@@ -143,7 +145,7 @@ def _check_interactions(pattern: str, source: ParsedInteractions, settings: Buil
 def _check_items(pattern: str, source: ParsedItems, store: Store, settings: BuildSettings) -> None:
     schema = store.scan("items").collect_schema()
     features = {name: schema[name] for name in settings.item_features}
-    vectors = {name: schema[name] for name in vector_columns(schema)}
+    vectors = {name: schema[name] for name in vector_columns(schema) if name not in settings.encoded}
     expected = {**{name: str(dtype) for name, dtype in features.items()}, **{n: str(d) for n, d in vectors.items()}}
     found = {name: str(dtype) for name, dtype in source.item_features.items()}
     found |= {name: str(pl.Array(pl.Float32, width)) for name, width in source.vectors.items()}
