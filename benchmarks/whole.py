@@ -40,15 +40,15 @@ def whole(data: Synthetic) -> Iterator[Step]:
         write_raw_files(data, folder)
         store = ("--store", folder / "store")
         raw = ("--interactions", folder / "log.parquet", "--items", folder / "items.parquet")
-        yield _run("build-features", *raw, "--test-fraction", TEST_ROWS, "--out", folder / "store")
+        yield run("build-features", *raw, "--test-fraction", TEST_ROWS, "--out", folder / "store")
         write_users(folder / "store", folder / "users.csv")
         for kind in KINDS:
             recipe = ("--recipe", "notebook") if kind in NOTEBOOKS else ()
-            yield _run("train", "--model", kind, *store, *recipe)
-            yield _run(
+            yield run("train", "--model", kind, *store, *recipe)
+            yield run(
                 "rank", "--model", kind, *store, "--users", folder / "users.csv", "--out", folder / f"{kind}.parquet"
             )
-        yield _run("evaluate", *(folder / f"{kind}.parquet" for kind in KINDS), *store)
+        yield run("evaluate", *(folder / f"{kind}.parquet" for kind in KINDS), *store)
 
 
 def write_raw_files(data: Synthetic, folder: Path) -> None:
@@ -81,7 +81,7 @@ def write_users(store: Path, path: Path) -> None:
     warm.select(pl.col("user_id").unique().sort()).head(int(RANKED_USERS * n_users)).collect().write_csv(path)
 
 
-def _run(*words: object) -> Step:
+def run(*words: object) -> Step:
     """Run one command of the program in a process of its own."""
     program = [sys.executable, "-c", "from recsys_polars.cli.main import main; main()"]
     began = time.perf_counter()

@@ -1,8 +1,21 @@
 """Counts over histories: the popularity of items, and the filters that drop rare users and items."""
 
+from typing import NamedTuple
+
 import polars as pl
 
 from recsys_polars.relational import params, run_sql
+
+
+class Core(NamedTuple):
+    """The users and items of a k-core: a pair belongs to it if both of its ends do."""
+
+    users: pl.Series
+    items: pl.Series
+
+    def has(self) -> pl.Expr:
+        """Return whether a row's pair belongs to the core."""
+        return pl.col("user_id").is_in(self.users.implode()) & pl.col("item_id").is_in(self.items.implode())
 
 
 def popularity(history: pl.LazyFrame) -> pl.LazyFrame:
@@ -17,22 +30,25 @@ def popularity(history: pl.LazyFrame) -> pl.LazyFrame:
     return run_sql("popularity", history=history).with_columns(pl.col("n_positives").cast(pl.Int64))
 
 
-def filter_counts(pairs: pl.DataFrame, *, min_user: int = 1, min_item: int = 1) -> pl.DataFrame:
+def find_core(pairs: pl.LazyFrame, *, min_user: int = 1, min_item: int = 1) -> Core | None:
     """Drop users with fewer than `min_user` pairs and items with fewer than `min_item`, until no more go (the k-core).
 
     Args:
-        pairs: `Labelled` rows of one history.
+        pairs: user_id, item_id: the pairs of one history, read once a round and never held.
         min_user: fewest pairs of a user that stays.
         min_item: fewest pairs of an item that stays.
 
     Returns:
-        The rows that stay, in no promised order.
+        Who stays; None where nobody has to go for both limits are 1.
     """
     if min_user <= 1 and min_item <= 1:
-        return pairs
-    limits = params(min_user=min_user, min_item=min_item)
+        return None
+    limits, n_before, inside = params(min_user=min_user, min_item=min_item), None, pairs
     while True:
-        kept = run_sql("filter_counts", pairs=pairs.lazy(), params=limits).collect()
-        if kept.height == pairs.height:
-            return kept
-        pairs = kept
+        kept = run_sql("filter_counts", pairs=inside, params=limits)
+        core = Core(*(kept.select(pl.col(name).unique()).collect().to_series() for name in ("user_id", "item_id")))
+        inside = pairs.filter(core.has())
+        n_pairs = inside.select(pl.len()).collect().item()
+        if n_pairs == n_before:
+            return core
+        n_before = n_pairs

@@ -7,8 +7,9 @@
 How a generation is published: `artefacts`.
 """
 
+import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,48 +19,55 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from recsys_polars.artefacts import (
     Stage,
     checked_file,
-    current_generation,
     fingerprint,
     generations,
+    held_generation,
     staged,
 )
-from recsys_polars.errors import ArtefactError
+from recsys_polars.errors import ArtefactError, TableError
+from recsys_polars.guards import Hold, refuse_link
 from recsys_polars.tables import Vectors, check
 
 _REJECTS = "rejects-"
-VECTOR_ROW_GROUP = 50_000
+ROW_GROUP = 50_000
 """Rows of a Parquet row group: larger ones with vectors blow up a streaming reader."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """One generation of a store, open for reading.
+    """One generation of a store, open for reading; it is not removed before this is gone.
 
     Attributes:
         path: the store's folder.
         generation: name of the generation.
         manifest: what its `manifest.json` holds.
+        models: the models of the store that were found so far, by kind; see `recipes.trained`.
     """
 
     path: Path
     generation: str
     manifest: Mapping[str, Any] = field(repr=False)
+    _held: Hold | None = field(default=None, repr=False, compare=False)
+    models: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _checked: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def identity(self) -> str:
         """The generation and a fingerprint of its files: what models and predictions say they were made for."""
-        return f"{self.generation}-{fingerprint(self.manifest['files'])}"
+        return identity_of(self.generation, self.manifest)
 
     @property
     def models_folder(self) -> Path:
-        """Where models lie, one folder a kind, beside the generations."""
-        return self.path / "models"
+        """Where models lie, one folder a kind, beside the generations.
+
+        Raises:
+            ArtefactError: it is a symbolic link.
+        """
+        return refuse_link(self.path / "models")
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return a table, unread.
@@ -68,6 +76,15 @@ class Store:
             ArtefactError: this generation has no such table, or it is damaged.
         """
         return pl.scan_parquet(self._file(f"{table}.parquet"))
+
+    def rejects(self, table: str) -> pl.LazyFrame | None:
+        """Return the rows of raw files that broke a rule, unread; None where there were none.
+
+        Raises:
+            ArtefactError: they are damaged.
+        """
+        entry = self.manifest.get("rejects", {}).get(table)
+        return entry and pl.scan_parquet(self._file(entry["file"]))
 
     def tensors(self, table: str) -> dict[str, Vectors]:
         """Return the vectors of a table by name, memory-mapped.
@@ -90,6 +107,11 @@ class Store:
         return self._checked[name]
 
 
+def identity_of(generation: str, manifest: Mapping[str, Any]) -> str:
+    """See `Store.identity`."""
+    return f"{generation}-{fingerprint(manifest['files'])}"
+
+
 def open_store(path: Path) -> Store:
     """Open the current generation of the store at `path`.
 
@@ -98,7 +120,7 @@ def open_store(path: Path) -> Store:
     """
     if not (path / "CURRENT").is_file():
         raise ArtefactError(f"{path}: expected a feature store, found none; build one with build-features --out {path}")
-    store = Store(path, *current_generation(path))
+    store = Store(path, *held_generation(path))
     blocks = store.manifest.get("blocks")
     if not (isinstance(blocks, list) and blocks and all(isinstance(block, str) for block in blocks)):
         raise ArtefactError(
@@ -123,30 +145,72 @@ class StoreWriter:
         Raises:
             TableError: it doesn't.
         """
-        check(contract, frame, name=table)
+        self.sink(table, check(contract, frame, name=table).lazy())
+
+    def sink(self, table: str, rows: pl.LazyFrame) -> None:
+        """Write a table in the order of its rows, a row group at a time; they are known to keep their contract.
+
+        The bytes don't depend on the number of threads, nor on the pieces that the rows come in.
+        """
+        schema, name = rows.collect_schema(), f"{table}.parquet"
         # Float32 vectors hardly compress, and zstd takes twice as long to find that out.
-        with_vectors = any(isinstance(dtype, pl.Array) for dtype in frame.dtypes)
-        path = self.stage.folder / f"{table}.parquet"
-        frame.write_parquet(path, row_group_size=VECTOR_ROW_GROUP, compression="lz4" if with_vectors else "zstd")
-        columns = {name: str(dtype) for name, dtype in frame.schema.items()}
-        self.stage.add_file(f"{table}.parquet", rows=frame.height, columns=columns)
+        with_vectors = any(isinstance(dtype, pl.Array) for dtype in schema.dtypes())
+        rows.sink_parquet(
+            self.stage.folder / name,
+            compression="lz4" if with_vectors else "zstd",
+            row_group_size=ROW_GROUP,
+        )
+        columns = {column: str(dtype) for column, dtype in schema.items()}
+        self.stage.add_file(name, rows=self._n_rows(table), columns=columns)
+
+    def _n_rows(self, table: str) -> int:
+        return int(self.scan(table).select(pl.len()).collect().item())
 
     def write_tensors(self, table: str, tensors: Mapping[str, Vectors]) -> None:
         """Write the float32 copy of a table's vectors, by name; rows in the order of the table."""
-        contiguous = {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
-        save_file(contiguous, self.stage.folder / f"{table}.safetensors")
-        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        self.stage.add_file(f"{table}.safetensors", shapes=shapes)
+        shapes = {name: (len(tensor), tensor.shape[1]) for name, tensor in tensors.items()}
+        with self.append_tensors(table, shapes) as append:
+            for tensor in tensors.values():
+                append(tensor)
+
+    @contextmanager
+    def append_tensors(self, table: str, shapes: Mapping[str, tuple[int, int]]) -> Iterator[Callable[[Vectors], None]]:
+        """Write the float32 copy of a table's vectors block by block, through the function that is yielded.
+
+        Args:
+            table: name of the table.
+            shapes: (rows, dimensions) of each tensor by name: their rows follow each other in this order.
+        """
+        name, end, header = f"{table}.safetensors", 0, dict[str, Any]()
+        for tensor, (rows, width) in shapes.items():
+            header[tensor] = {"dtype": "F32", "shape": [rows, width], "data_offsets": [end, end + 4 * rows * width]}
+            end += 4 * rows * width
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
+        with (self.stage.folder / name).open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+
+            def append(rows: Vectors) -> None:
+                file.write(np.ascontiguousarray(rows, dtype="<f4").data)  # a turned or sliced tensor becomes rows first
+
+            yield append
+            if file.tell() != 8 + len(text) + end:
+                raise TableError(f"{name}: expected {end:,} bytes of vectors, found {file.tell() - 8 - len(text):,}")
+        self.stage.add_file(name, shapes={tensor: list(shape) for tensor, shape in shapes.items()})
 
     def write_rejects(self, table: str, rows: pl.LazyFrame) -> None:
-        """Write the rows that broke a contract, with the rule that they broke; nothing where there are none."""
-        found = rows.collect()
-        if found.is_empty():
+        """Write the rows that broke a contract, with the `rule` that they broke; nothing where there are none."""
+        name = f"{_REJECTS}{table}"
+        path = self.stage.folder / f"{name}.parquet"
+        rows.sink_parquet(path)
+        by_rule = pl.scan_parquet(path).group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
+        if by_rule.is_empty():
+            path.unlink()
             return
-        name = f"{_REJECTS}{table}.parquet"
-        found.write_parquet(self.stage.folder / name)
-        self.stage.add_file(name, rows=found.height)
-        self.stage.facts.setdefault("rejects", {})[table] = {"file": name, "rows": found.height}
+        n_rows = int(by_rule["len"].sum())
+        self.stage.add_file(path.name, rows=n_rows)
+        entry = {"file": path.name, "rows": n_rows, "rules": dict(by_rule.iter_rows())}
+        self.stage.facts.setdefault("rejects", {})[table] = entry
 
 
 @contextmanager
@@ -156,25 +220,32 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
     Raises:
         ArtefactError: another build is at work there, or the folder is something else than a store.
     """
-    with staged(path) as stage:
+    refuse_link(path / "rejects")
+    with staged(path, then=lambda: show_rejects(path)) as stage:
         yield StoreWriter(stage)
-    _show_rejects(path)
 
 
-def _show_rejects(path: Path) -> None:
-    """Have `rejects/` hold the rejects of the generations that are kept, and no others."""
-    shown = path / "rejects"
-    kept = {
-        f"{file.stem.removeprefix(_REJECTS)}-{generation}.parquet": file
-        for generation in generations(path)
-        for file in (path / generation).glob(f"{_REJECTS}*.parquet")
-    }
+def show_rejects(path: Path) -> None:
+    """Have `rejects/` hold the rejects of the generations that are kept, and no others; under the caller's lock."""
+    shown = refuse_link(path / "rejects")
+    kept = rejects_of(path)
     if kept:
         shown.mkdir(exist_ok=True)
     for old in shown.glob("*.parquet"):
         if old.name not in kept:
             old.unlink()
+    beside = shown / ".copy.tmp"
+    beside.unlink(missing_ok=True)
     for name, file in kept.items():
         if not (shown / name).exists():
-            shutil.copyfile(file, shown / ".copy.tmp")
-            (shown / ".copy.tmp").replace(shown / name)
+            shutil.copyfile(file, beside)
+            beside.replace(shown / name)
+
+
+def rejects_of(path: Path) -> dict[str, Path]:
+    """Return the files of rejects in the generations of a store, by what they are called in `rejects/`."""
+    return {
+        f"{file.stem.removeprefix(_REJECTS)}-{generation}.parquet": file
+        for generation in generations(path)
+        for file in (path / generation).glob(f"{_REJECTS}*.parquet")
+    }

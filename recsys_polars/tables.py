@@ -15,7 +15,10 @@ from recsys_polars.errors import TableError
 EventTime = pl.Datetime("us", "UTC")
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 """Rows of float32, in memory or memory-mapped."""
+TEXT_BLOCKS = ("tfidf", "minilm")
+"""Vector blocks of title and description."""
 PARTS = ("train", "valid", "test")
+IDS = ("user_id", "item_id")
 CUTS = ("valid", "test")
 """The two cuts, by the part that begins there. A table `before` a cut knows nothing of what came at or after it."""
 
@@ -132,8 +135,14 @@ def as_matrix(vectors: pl.Series) -> Vectors:
     return vectors.to_numpy().reshape(len(vectors), width)
 
 
-def check(table: type[dy.Schema], frame: pl.DataFrame, *, name: str) -> pl.DataFrame:
+def check(table: type[dy.Schema], frame: pl.DataFrame, *, name: str, dense: bool = False) -> pl.DataFrame:
     """Return `frame` if it keeps the contract of `table`; columns outside the contract pass as they are.
+
+    Args:
+        table: the contract.
+        frame: the rows.
+        name: of the table, for the message.
+        dense: ids stand as row numbers, UInt32.
 
     Raises:
         TableError: naming the table, every broken rule and the number of rows that break it.
@@ -141,18 +150,46 @@ def check(table: type[dy.Schema], frame: pl.DataFrame, *, name: str) -> pl.DataF
     missing = [column for column in table.column_names() if column not in frame.columns]
     if missing:
         raise TableError(f"{name}: expected the columns {table.column_names()}, found no {', '.join(missing)}")
-    wrong = _wrong_types(table, frame.schema)
+    wrong = _wrong_types(table, frame.schema, dense=dense)
     if wrong:
         raise TableError(f"{name}: {'; '.join(wrong)}")
-    counts = table.filter(frame.select(table.column_names()))[1].counts()
+    counts = _broken_rules(table, frame, dense=dense)
     if counts:
         broken = "; ".join(f"{rule}: {rows:,} rows" for rule, rows in counts.items())
         raise TableError(f"{name}: rows break the contract of {table.__name__}: {broken}")
     return frame
 
 
-def _wrong_types(table: type[dy.Schema], schema: Mapping[str, pl.DataType]) -> list[str]:
+def _wrong_types(table: type[dy.Schema], schema: Mapping[str, pl.DataType], *, dense: bool) -> list[str]:
     expected = {name: column.dtype for name, column in table.columns().items()}
+    if dense:
+        expected |= {name: pl.UInt32() for name in IDS if name in expected}
     return [
         f"{name}: expected {dtype}, found {schema[name]}" for name, dtype in expected.items() if schema[name] != dtype
     ]
+
+
+def _broken_rules(table: type[dy.Schema], frame: pl.DataFrame, *, dense: bool) -> dict[str, int]:
+    """How many rows break each rule of a column, and how many share their key with another row."""
+    rules = {
+        f"{name}|{rule}": is_kept
+        for name, column in table.columns().items()
+        for rule, is_kept in column.validation_rules(pl.col(name)).items()
+        if not (dense and name in IDS and rule != "nullability")
+    }
+    broken = frame.select((~is_kept).sum().alias(rule) for rule, is_kept in rules.items()).row(0, named=True)
+    broken["primary_key"] = _n_repeated(frame, table.primary_key())
+    return {rule: rows for rule, rows in broken.items() if rows}
+
+
+def _n_repeated(frame: pl.DataFrame, key: Sequence[str]) -> int:
+    """How many rows share their key with another: none, at first sight, where the rows ascend by it."""
+    if not key or frame.height < 2:
+        return 0
+    ascends = pl.lit(value=False)
+    for name in reversed(key):
+        before = pl.col(name).shift()
+        ascends = (pl.col(name) > before) | ((pl.col(name) == before) & ascends)
+    if frame.lazy().select(ascends.slice(1).all()).collect().item():
+        return 0
+    return int(frame.select(pl.struct(key).is_duplicated().sum()).item())

@@ -1,19 +1,22 @@
 """User means: the mean item vector of what each user liked before a cut."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_matrix
 
 from recsys_polars.tables import UserMeans, Vectors
 
-_BLOCK_ROWS = 4096  # whose sums stay near the cache
+_BLOCK_ROWS, _BLOCK_BYTES = 4096, 32 << 20
+"""Users at once for each thread: their sums stay near the cache, and small whatever the width."""
+Sums = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def aggregate_user_means(
-    history: pl.LazyFrame, item_ids: pl.Series, item_vectors: Vectors, *, before: str, memory_bytes: int = 2 << 30
+    history: pl.LazyFrame, item_ids: pl.Series, item_vectors: Vectors, *, before: str
 ) -> tuple[pl.DataFrame, Vectors]:
     """Average the item vectors of each user's positives.
 
@@ -22,7 +25,6 @@ def aggregate_user_means(
         item_ids: the ids of the rows of `item_vectors`, sorted and unique.
         item_vectors: shape (n_items, d).
         before: the part that begins at the cut.
-        memory_bytes: what the float64 sums of one block of users may take.
 
     Returns:
         `UserMeans` without its vectors, sorted by user_id, a row for each user with a positive; and the means, shape
@@ -32,35 +34,42 @@ def aggregate_user_means(
     positives = history.filter(pl.col("label") == 1).join(rows, on="item_id").select("user_id", "item_row")
     # One place in memory for each user, in a fixed order, so that sums are the same whatever the number of threads.
     liked = positives.sort("user_id", "item_row").collect()
-    runs = liked["user_id"].rle().struct.unnest()
-    offsets = np.concatenate([[0], runs["len"].to_numpy().cumsum(dtype=np.int64)])
-    means = _row_means(offsets, liked["item_row"].to_numpy(), item_vectors, memory_bytes)
-    table = runs.select(
+    blocks = list(mean_blocks(liked["user_id"], liked["item_row"], item_vectors.astype(np.float64)))
+    width = item_vectors.shape[1]
+    counts = liked["user_id"].rle().struct.unnest()
+    table = counts.select(
         user_id="value", before=pl.lit(before, dtype=pl.String), n_positives=pl.col("len").cast(pl.UInt32)
     )
-    return table.select(UserMeans.column_names()), means
+    return table.select(UserMeans.column_names()), np.concatenate([np.empty((0, width), np.float32), *blocks])
 
 
-def _row_means(
-    offsets: npt.NDArray[np.int64], item_rows: npt.NDArray[np.uint32], item_vectors: Vectors, memory_bytes: int
-) -> Vectors:
-    """Means of `item_vectors[item_rows[offsets[j]:offsets[j + 1]]]`, `(n, d)`: by threads, block by block.
+def mean_blocks(users: pl.Series, item_rows: pl.Series, item_vectors: Sums) -> Iterator[Vectors]:
+    """Yield the mean vectors of users, block by block.
 
-    A row is summed in its own order by one thread, so that the bytes don't depend on their number.
+    A row is summed in its own order by one thread, so that the bytes depend neither on the blocks nor on the threads.
+
+    Args:
+        users: of each positive: equal ones stand together.
+        item_rows: of each positive: the row of `item_vectors`.
+        item_vectors: shape (n_items, d), float64.
+
+    Yields:
+        Shape (n, d), n at most some thousands: a row for each user, in their order.
     """
-    n_rows, width = len(offsets) - 1, item_vectors.shape[1]
-    means = np.empty((n_rows, width), dtype=np.float32)
-    wide = item_vectors.astype(np.float64)
+    offsets = np.concatenate([[0], users.rle().struct.field("len").to_numpy().cumsum(dtype=np.int64)])
+    items = item_rows.to_numpy()
     n_threads = pl.thread_pool_size()
-    block = int(np.clip(memory_bytes // n_threads // (16 * max(1, width)), 1, _BLOCK_ROWS))
+    block = int(np.clip(_BLOCK_BYTES // (8 * max(1, item_vectors.shape[1])), 1, _BLOCK_ROWS))
 
-    def average(start: int) -> None:
+    def average(start: int) -> Vectors:
         pointers = offsets[start : start + block + 1]
-        columns = item_rows[pointers[0] : pointers[-1]]
+        columns = items[pointers[0] : pointers[-1]]
         shape = (len(pointers) - 1, len(item_vectors))
         ones = csr_matrix((np.ones(len(columns)), columns, pointers - pointers[0]), shape=shape)
-        means[start : start + block] = (ones @ wide) / np.diff(pointers)[:, None]
+        means: Vectors = ((ones @ item_vectors) / np.diff(pointers)[:, None]).astype(np.float32)
+        return means
 
+    starts = range(0, len(offsets) - 1, block)
     with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(average, range(0, n_rows, block)))
-    return means
+        for begin in range(0, len(starts), n_threads):  # no more blocks at once than are being worked on
+            yield from pool.map(average, starts[begin : begin + n_threads])

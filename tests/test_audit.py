@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from recsys_polars import splitting
-from recsys_polars.recipes import build as build_recipe
+from recsys_polars.recipes import features as features_recipe
 from recsys_polars.recipes.audit import audit_leaks
 from recsys_polars.recipes.build import build_features
 from recsys_polars.recipes.raw import BuildSettings
@@ -173,9 +173,9 @@ class TestRowsBeforeACut:
         assert leaks.keys() == {"rows before the valid cut", "means before the valid cut"}
 
     def test_features_fitted_on_the_whole_catalogue_are_found(self, files, tmp_path, monkeypatch) -> None:
-        build = build_recipe.item_features.build_item_features
+        build = features_recipe.item_features.build_item_features
         monkeypatch.setattr(
-            build_recipe.item_features,
+            features_recipe.item_features,
             "build_item_features",
             lambda items, history, **settings: build(items, items.lazy().select("item_id"), **settings),
         )
@@ -229,12 +229,11 @@ def test_a_test_interaction_in_a_mean_is_found(honest, tmp_path, counted) -> Non
 
 
 def test_a_mean_of_all_likes_is_found(files, tmp_path, monkeypatch) -> None:
-    aggregate = build_recipe.user_means.aggregate_user_means
-    log = pl.scan_parquet(files.interactions).select("user_id", "item_id", label=pl.lit(1)).unique()
+    def everything(labelled: pl.LazyFrame, repeats: pl.LazyFrame, *, before: str) -> pl.LazyFrame:
+        return pl.concat([labelled, repeats]).unique(["user_id", "item_id"]).with_columns(label=pl.lit(1, pl.Int8))
+
     with monkeypatch.context() as patched:
-        patched.setattr(
-            build_recipe.user_means, "aggregate_user_means", lambda _, *rest, **kept: aggregate(log, *rest, **kept)
-        )
+        patched.setattr(splitting, "history", everything)
         build_features(files, tmp_path / "store")
     assert {"means before the valid cut", "means before the test cut"} <= leaks_of(tmp_path / "store").keys()
 

@@ -30,7 +30,7 @@ def interactions_of(*rows: Row) -> pl.DataFrame:
 
 def tables_of(parted: pl.LazyFrame) -> Tables:
     """The oracle's tables, by the product's steps, from rows with their part."""
-    pairs = label_interactions(deduplicate_interactions(parted)).collect()
+    pairs = label_interactions(deduplicate_interactions(parted.collect()).lazy()).collect()
     labelled = pairs.filter(~pl.col("is_repeat")).select(Labelled.column_names())
     repeats = pairs.filter("is_repeat").select(Repeats.column_names())
     check(Labelled, labelled, name="labelled")
@@ -117,7 +117,7 @@ def test_every_row_has_exactly_one_part_and_every_pair_of_a_part_one_row(interac
     rows = [*PAIR, "rating", "event_time"]
     assert_frame_equal(parted.select(rows).sort(rows), interactions.sort(rows))
     assert parted["part"].is_in(PARTS).all()
-    pairs = deduplicate_interactions(parted.lazy()).collect()
+    pairs = deduplicate_interactions(parted)
     assert_frame_equal(pairs.select(*PAIR, "part"), parted.select(*PAIR, "part").unique(), check_row_order=False)
     merged = parted.join(pairs, on=[*rows, "part"], how="anti", nulls_equal=True)
     kept = parted.join(pairs, on=[*rows, "part"], how="semi", nulls_equal=True)
@@ -128,7 +128,7 @@ def test_every_row_has_exactly_one_part_and_every_pair_of_a_part_one_row(interac
 @settings(max_examples=40, deadline=None)
 @given(frames, cuts)
 def test_no_pair_stands_in_two_parts_unless_as_a_repeat(interactions, cut) -> None:
-    pairs = deduplicate_interactions(cut_interactions(interactions, **cut)).collect()
+    pairs = deduplicate_interactions(cut_interactions(interactions, **cut).collect())
     assert not pairs.filter(~pl.col("is_repeat")).select(PAIR).is_duplicated().any()
     assert not pairs.select(*PAIR, "part").is_duplicated().any()
 
@@ -244,7 +244,7 @@ def test_last_n_takes_the_lower_item_id_as_later_among_equal_times() -> None:
 
 def test_of_rows_of_equal_time_the_higher_rating_wins_and_a_missing_one_loses() -> None:
     rows = interactions_of(("u", "a", 2, 0), ("u", "a", 3, 0), ("u", "a", None, 0))
-    assert deduplicate_interactions(rows.lazy().with_columns(part=pl.lit("train"))).collect()["rating"].to_list() == [3]
+    assert deduplicate_interactions(rows.with_columns(part=pl.lit("train")))["rating"].to_list() == [3]
 
 
 def test_history_knows_no_cut_but_two() -> None:

@@ -59,9 +59,9 @@ class Raw:
 Frames = dict[str, pl.DataFrame | pl.LazyFrame]
 BUILDERS: dict[str, Callable[[Raw], Frames]] = {
     "catalogue": lambda raw: {"items": raw.items.unique("item_id"), "interactions": raw.interactions},
-    "cut_global_time": lambda raw: {
+    "cut_at_time": lambda raw: {
         "interactions": raw.interactions,
-        "params": params(keep=1 - raw.pick(0.1, 0.2, 0.5, 0.7, 0.9)),
+        "params": params(cut_time=raw.interactions["event_time"].sort().tail(raw.pick(1, 5, 9)).head(1)),
     },
     "cut_last_n": lambda raw: {"interactions": raw.interactions, "params": params(n=raw.pick(1, 2, 3, 50))},
     "cut_user_time": lambda raw: {
@@ -74,8 +74,12 @@ BUILDERS: dict[str, Callable[[Raw], Frames]] = {
     },
     "deduplicate_items": lambda raw: {"items": raw.numbered_items()},
     "filter_counts": lambda raw: {
-        "pairs": raw.labelled(),
+        "pairs": raw.labelled().select("user_id", "item_id"),
         "params": params(min_user=raw.pick(1, 2, 5), min_item=raw.pick(3, 1, 2, 4)),
+    },
+    "global_cut": lambda raw: {
+        "times": raw.interactions.group_by("event_time").agg(n_rows=pl.len().cast(pl.Int64)),
+        "params": params(keep=1 - raw.pick(0.1, 0.2, 0.5, 0.7, 0.9)),
     },
     "history": lambda raw: {
         "labelled": raw.labelled(),

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from recsys_polars import user_means
 from recsys_polars.catalogue import complete_catalogue, deduplicate_items
 from recsys_polars.item_features import build_item_features
 from recsys_polars.tables import UserMeans, Vectors, as_matrix, check
@@ -48,9 +49,11 @@ def test_means_equal_the_oracle(history, vectors) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(histories, item_vectors, st.sampled_from([0, 1, 48, 100]))
-def test_the_block_size_changes_no_byte(history, vectors, memory_bytes) -> None:
+def test_the_block_size_changes_no_byte(history, vectors, block_bytes) -> None:
     whole = aggregate_user_means(history.lazy(), ITEM_IDS, vectors, before="test")
-    blocks = aggregate_user_means(history.lazy(), ITEM_IDS, vectors, before="test", memory_bytes=memory_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_means, "_BLOCK_BYTES", block_bytes)
+        blocks = aggregate_user_means(history.lazy(), ITEM_IDS, vectors, before="test")
     assert whole[0].equals(blocks[0])
     assert whole[1].tobytes() == blocks[1].tobytes()
 

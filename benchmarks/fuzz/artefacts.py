@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.fuzz import columns, mutations
 from benchmarks.fuzz.inputs import HOSTILE_IDS, Case, Command
 from benchmarks.fuzz.valid import log
+from recsys_polars.sealing import seal
 
 _JSON_VALUES = (
     *(
@@ -59,14 +60,15 @@ def damaged_store(rng: random.Random, folder: Path, world: Path) -> Case:
 
 
 def changed_manifest(rng: random.Random, folder: Path, world: Path) -> Case:
-    """Change what a manifest, of the store or of a model, says: types, names that lead out of the store."""
+    """Change what a manifest of the store or of a model says, and seal it: types, names that lead out of the store."""
     store = _copy(world, folder)
     (folder / "secret").write_text("do not read")
     manifests = sorted(store.rglob("manifest.json"))
     path = rng.choice((manifests[0], *manifests))
     manifest = json.loads(path.read_text())
+    del manifest["sha256"]
     note = _change(manifest, rng)
-    path.write_text(json.dumps(manifest))
+    path.write_text(seal(manifest))
     return Case(_meet(store, folder, world, rng), f"{path.relative_to(store)}: {note}")
 
 

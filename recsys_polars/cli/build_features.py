@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from recsys_polars.cli.shared import Bars, Command, Finite, memory_option, print_table, say
 from recsys_polars.sources import FORMATS
@@ -55,24 +56,73 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 )
 @click.option("--min-user-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
 @click.option("--min-item-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
-@click.option("--text", type=click.Choice(["tfidf", "none"]), default="tfidf", show_default=True)
-@memory_option("For the sums of user means.")
+@click.option(
+    "--text",
+    type=click.Choice(["tfidf", "minilm", "none"]),
+    default="tfidf",
+    show_default=True,
+    help="Item vectors of title and description; minilm wants the extra text.",
+)
+@click.option("--clip", metavar="FOLDER", help="A CLIP model: vectors of titles, and of images; wants the extra clip.")
+@click.option("--images", metavar="FOLDER", help="Images for --clip, each called as its item_id.")
+@click.option("--text-dim", type=click.IntRange(1, 1000), help="Width of these vectors, at most.  [default: 100]")
+@memory_option("For the rows at work; ids and the catalogue come on top.")
+@click.option("--strict", is_flag=True, help="Fail where a row breaks a rule, instead of setting it aside.")
+@click.option(
+    "--append",
+    "patterns",
+    multiple=True,
+    metavar="PATH",
+    help="Add new interactions or items to the store at --out; all else is as it was built.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("data/store"), show_default=True)
-def command(*, format_: str, memory: int, out: Path, **options: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    format_: str,
+    memory: int,
+    strict: bool,
+    patterns: tuple[str, ...],
+    out: Path,
+    **options: Any,
+) -> None:
     """Turn raw files into a feature store.
 
     \b
     recsys-polars build-features --interactions 'reviews/*.json.gz' --items meta.json.gz --out store
     recsys-polars build-features --interactions log.csv --column user_id=customer --column event_time=day --implicit
+    recsys-polars build-features --append tonight.csv --out store
     """
+    from recsys_polars.recipes.append import append_features
     from recsys_polars.recipes.build import build_features
     from recsys_polars.recipes.raw import BuildSettings
 
     with Bars() as bars:
-        settings = BuildSettings(format=format_, memory_bytes=memory, **options)
-        store = build_features(settings, out, progress=bars)
+        if patterns:
+            _refuse_others(ctx)
+            store = append_features(out, patterns, memory_bytes=memory, strict=strict, progress=bars)
+        else:
+            settings = BuildSettings(format=format_, memory_bytes=memory, strict=strict, **options)
+            store = build_features(settings, out, progress=bars)
     print_steps(store.manifest)
+    print_rejects(store.manifest)
     say(summary(store.manifest, out))
+
+
+def _refuse_others(ctx: click.Context) -> None:
+    """What the store was built with holds for what is appended."""
+    given = ParameterSource.COMMANDLINE
+    others = [
+        param.opts[0]
+        for param in ctx.command.params
+        if param.name not in {"patterns", "out", "memory", "strict", "debug"}
+        and param.name
+        and ctx.get_parameter_source(param.name) == given
+    ]
+    if others:
+        raise click.UsageError(f"--append: expected no {', '.join(others)} beside it: the store has its settings")
 
 
 def print_steps(manifest: Any) -> None:
@@ -80,6 +130,15 @@ def print_steps(manifest: Any) -> None:
     columns = ["rows_in", "rows_out", "merged", "rejected"]
     rows = [[step["name"], *(f"{step[column]:,}" for column in columns)] for step in manifest["steps"]]
     print_table(["step", *columns], rows)
+
+
+def print_rejects(manifest: Any) -> None:
+    """Print how many rows broke which rule."""
+    rejects = manifest.get("rejects", {})
+    rows = [[table, f"{n:,}", rule] for table, entry in rejects.items() for rule, n in entry["rules"].items()]
+    if rows:
+        click.echo()
+        print_table(["rejected", "rows", "rule"], rows)
 
 
 def summary(manifest: Any, out: Path) -> str:
@@ -91,6 +150,8 @@ def summary(manifest: Any, out: Path) -> str:
     repeats = sum(counts["repeats"].values())
     text = f"{out}: {counts['users']:,} users, {counts['items']:,} items, pairs: {parts}, {repeats:,} repeats"
     rejected = sum(entry["rows"] for entry in manifest.get("rejects", {}).values())
+    for block, entry in manifest.get("encoded", {}).items():
+        text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if rejected:
         text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
     if manifest["left_out_columns"]:

@@ -12,7 +12,8 @@ from recsys_polars.errors import ArtefactError
 from recsys_polars.foresight import FEWEST_PAIRS, Foresight, foresee, pair_at_random
 from recsys_polars.outcomes import list_outcomes
 from recsys_polars.recipes import Progress, silent
-from recsys_polars.recipes.build import cut_interactions, filter_train, fit_features, label_pairs
+from recsys_polars.recipes.features import fit_features
+from recsys_polars.recipes.pairs import cut_interactions, filter_train, find_core, label_pairs
 from recsys_polars.recipes.raw import BuildSettings, settings_of
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import CUTS, PARTS, features_table
@@ -102,7 +103,8 @@ def _rebuild(audit: Audit, cut: str, parted: pl.DataFrame) -> Tables:
     """Build the tables that serve a cut from these interactions; items that only others bring don't exist."""
     says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
     items = audit.items.filter(says_more | pl.col("item_id").is_in(parted["item_id"].implode()))
-    labelled, repeats, filtered = filter_train(*label_pairs(parted.lazy(), audit.settings), audit.settings)
+    labelled, repeats = label_pairs(parted, audit.settings)
+    labelled, repeats, filtered = filter_train(labelled, repeats, find_core(labelled.lazy(), audit.settings))
     known = splitting.history(labelled.lazy(), repeats.lazy(), before=cut).collect()
     features, means = fit_features(items, known, audit.settings, before=cut)
     pairs = {"labelled": labelled, "repeats": repeats, "filtered": filtered}
@@ -152,9 +154,7 @@ def _check_means(audit: Audit, cut: str, stored: Tables, rebuilt: Tables) -> Che
     vectors = np.hstack([tensors[block] for block in blocks])
     item_ids = stored[features_table(cut)]["item_id"]
     known = splitting.history(rebuilt["labelled"].lazy(), rebuilt["repeats"].lazy(), before=cut)
-    counts, means = user_means.aggregate_user_means(
-        known, item_ids, vectors, before=cut, memory_bytes=audit.settings.memory_bytes
-    )
+    counts, means = user_means.aggregate_user_means(known, item_ids, vectors, before=cut)
     expected = counts.with_columns(pl.Series("mean", means, dtype=pl.Array(pl.Float32, means.shape[1])))
     later = audit.parted.filter(~pl.col("part").is_in(PARTS[: PARTS.index(cut)]))
     found = stored["user_means"]
@@ -181,7 +181,7 @@ def _check_columns(audit: Audit) -> list[Check]:
     columns = [column for column in numbers if column.dtype.is_numeric() and column.n_unique() > 1]
     if not columns:
         return []
-    labelled = label_pairs(audit.parted.lazy(), audit.settings)[0]
+    labelled = label_pairs(audit.parted, audit.settings)[0]
     outcomes = list_outcomes(audit.parted, labelled, audit.items["item_id"])
     checks = []
     for outcome in outcomes:

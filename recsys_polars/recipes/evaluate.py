@@ -17,6 +17,8 @@ from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models import NAMES
 from recsys_polars.recipes import history_before
 from recsys_polars.recipes.rank import METADATA_KEY
+from recsys_polars.recipes.trained import model_folder
+from recsys_polars.sealing import is_sealed
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
 
@@ -104,7 +106,10 @@ def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, 
     if file.exists() and not file.is_file():
         raise InputError(f"{file}: expected a Parquet file of predictions, found something else")
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        untouched = is_sealed(file)
+        metadata = {} if untouched is False else pq.read_metadata(file).metadata or {}
+        if untouched is False or (METADATA_KEY in metadata and not untouched):
+            raise ArtefactError(f"{file}: damaged, its bytes are not those that rank wrote; rank again")
         predictions = pl.read_parquet(file)
     except FileNotFoundError as error:
         raise InputError(f"{file}: expected predictions, found no such file") from error
@@ -125,7 +130,7 @@ def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, 
 def _run(metadata: bytes, file: Path) -> dict[str, Any]:
     try:
         run = json.loads(metadata)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: expected JSON metadata as rank writes it ({error})") from error
     if not isinstance(run, dict):
         raise InputError(f"{file}: expected JSON metadata as rank writes it, found {metadata[:80]!r}")
@@ -135,10 +140,9 @@ def _run(metadata: bytes, file: Path) -> dict[str, Any]:
 def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
     """How long the model was trained, if it is still the one in the store."""
     kind = str(run.get("model"))
-    folder = store.models_folder / kind
-    if kind not in NAMES or not (folder / "CURRENT").is_file():
+    if kind not in NAMES or not (model_folder(store, kind) / "CURRENT").is_file():
         return None
-    manifest = current_generation(folder)[1]
+    manifest = current_generation(model_folder(store, kind))[1]
     seconds = manifest.get("seconds")
     is_same = fingerprint(manifest["files"]) == run.get("model_files")
     return float(seconds) if is_same and isinstance(seconds, int | float) else None

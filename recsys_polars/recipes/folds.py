@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from recsys_polars import splitting
-from recsys_polars.recipes.build import cut_interactions, filter_train, label_pairs
+from recsys_polars.recipes.pairs import cut_interactions, filter_train, find_core, label_pairs
 from recsys_polars.recipes.raw import BuildSettings, settings_of
 from recsys_polars.store import Store
 
@@ -44,7 +44,8 @@ def rolling_folds(store: Store) -> Iterator[Fold]:
     while True:
         parted = cut_interactions(before.lazy(), settings).collect()
         before = parted.filter(pl.col("part") != "test").drop("part")
-        fold = _fold(before, *filter_train(*label_pairs(parted.lazy(), settings), settings))
+        labelled, repeats = label_pairs(parted, settings)
+        fold = _fold(before, *filter_train(labelled, repeats, find_core(labelled.lazy(), settings)))
         fans = fold.history.filter(pl.col("label") == 1)["user_id"]
         if not fold.truth["user_id"].is_in(fans.implode()).any():
             return

@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from recsys_polars.errors import InputError
+from recsys_polars.guards import scratch_folder
 from recsys_polars.models import AUTO, model_class
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import Progress, knowledge_before, silent
-from recsys_polars.recipes.build import store_vectors
+from recsys_polars.recipes.build import building
+from recsys_polars.recipes.features import store_knowledge
 from recsys_polars.recipes.folds import Fold, fold_settings, rolling_folds
-from recsys_polars.recipes.raw import Build, BuildSettings
+from recsys_polars.recipes.raw import BuildSettings
+from recsys_polars.recipes.spool import Spool
 from recsys_polars.recipes.train import choose_rounds, mean_ap, settled, truth_of
-from recsys_polars.store import Store, build_store, open_store
+from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Labelled, Repeats
 
 
@@ -57,8 +59,8 @@ def measure_folds(
         )
     items, figures = store.scan("items").collect(), list[dict[str, Any]]()
     for number, fold in enumerate(folds, 1):
-        with TemporaryDirectory(prefix="recsys-polars-fold-") as folder:
-            of_fold = store_fold(fold, items, fold_settings(store), Path(folder) / "store")
+        with scratch_folder(store.path) as folder:
+            of_fold = store_fold(fold, items, fold_settings(store), folder / "store")
             for seed in range(settings.seed, settings.seed + n_seeds):
                 progress("measure folds", len(figures), n_folds * n_seeds)
                 found = _measure(of_fold, kind, replace(settings, seed=seed), first_seed=settings.seed)
@@ -80,12 +82,16 @@ def store_fold(fold: Fold, items: pl.DataFrame, settings: BuildSettings, path: P
     known = pl.concat([fold.labelled.filter(pl.col("part") != "test"), fold.filtered])["item_id"]
     says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
     items = items.filter(says_more | pl.col("item_id").is_in(known.implode()))
-    with build_store(path) as writer:
-        writer.write("labelled", fold.labelled, Labelled)
-        writer.write("repeats", fold.repeats, Repeats)
-        writer.write("filtered", fold.filtered, Labelled)
-        blocks = store_vectors(items, fold.labelled, fold.repeats, Build(settings, writer, path))
-        writer.stage.facts |= {"blocks": blocks, "parameters": asdict(settings)}
+    user_ids = pl.concat([fold.labelled["user_id"], fold.repeats["user_id"]]).unique().sort()
+    with building(settings, path) as build:
+        spool = Spool(build.scratch)
+        for name, table in (("labelled", fold.labelled), ("repeats", fold.repeats)):
+            rows = (ids.search_sorted(table[ids.name]).alias(ids.name) for ids in (user_ids, items["item_id"]))
+            spool.write(name, 0, table.with_columns(rows))
+            build.writer.write(name, table, Labelled if name == "labelled" else Repeats)
+        build.writer.write("filtered", fold.filtered, Labelled)
+        blocks = store_knowledge(items, user_ids, 1, spool, build)
+        build.writer.stage.facts |= {"blocks": blocks, "parameters": asdict(settings)}
     return open_store(path)
 
 

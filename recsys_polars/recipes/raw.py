@@ -10,12 +10,21 @@ import polars as pl
 from recsys_polars import catalogue
 from recsys_polars.artefacts import sha256
 from recsys_polars.errors import ArtefactError, InputError, TableError
+from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.embedded import embedded_files
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items, reading
+from recsys_polars.sources.files import printable
 from recsys_polars.splitting import Split
 from recsys_polars.store import Store, StoreWriter
-from recsys_polars.tables import Interactions, Items
+from recsys_polars.tables import Items
+from recsys_polars.vectors.clip import CLIP_IMG, CLIP_TEXT
+from recsys_polars.vectors.minilm import MINILM
 
+ORIGIN = ("file", "line", "rule", "found")
+"""Where a parsed row comes from, and what is wrong with it."""
+NO_ORIGIN = {name: pl.lit(None, pl.Int64() if name == "line" else pl.String()) for name in ORIGIN}
+_SHOWN = 3
+"""Rejects that a message of --strict names."""
 Sources = tuple[ParsedInteractions, ParsedItems | None]
 
 
@@ -40,7 +49,17 @@ class BuildSettings:
     min_user_interactions: int = 1
     min_item_interactions: int = 1
     text: str = "tfidf"
+    text_dim: int | None = None
+    clip: str | None = None
+    images: str | None = None
     memory_bytes: int = 2 << 30
+    strict: bool = False
+
+    @property
+    def encoded(self) -> list[str]:
+        """The vector columns of `items` that encoders make."""
+        asked = {MINILM: self.text == MINILM, CLIP_TEXT: self.clip, CLIP_IMG: self.images}
+        return [block for block, is_asked in asked.items() if is_asked]
 
 
 @dataclass
@@ -62,12 +81,29 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Build:
-    """A build at work: its settings, where it writes, and a folder for what nobody keeps."""
+    """A build at work.
+
+    Attributes:
+        settings: what from, and how.
+        writer: of the store being built.
+        scratch: a folder for what nobody keeps.
+        onto: the store that is appended to.
+        ledger: what became of every row so far.
+        progress: told of what takes long.
+    """
 
     settings: BuildSettings
     writer: StoreWriter
     scratch: Path
+    onto: Store | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    progress: Progress = silent
+
+    def rows_on_record(self, table: str) -> tuple[int, int]:
+        """Return how many rows the store appended to had read for a table, and how many of them it rejected."""
+        steps = self.onto.manifest["steps"] if self.onto else []
+        read = [step for step in steps if step["name"] == f"read {table}"]
+        return sum(step["rows_in"] for step in read), sum(step["rejected"] for step in read)
 
 
 def with_defaults(settings: BuildSettings) -> BuildSettings:
@@ -101,7 +137,7 @@ def settings_of(store: Store) -> BuildSettings:
 def _fits(value: object, default: object) -> bool:
     """Whether a value out of JSON can be that of a parameter with this default."""
     if default is None:
-        return value is None or isinstance(value, str)
+        return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is (list if isinstance(default, tuple) else type(default))
@@ -130,57 +166,82 @@ def open_sources(settings: BuildSettings) -> Sources:
     return interactions, items
 
 
-def _parse(files: Sequence[ParsedFile], scratch: Path, table: str) -> pl.LazyFrame:
-    """Parse raw files once, one by one, into Parquet."""
-    for number, file in enumerate(files):
-        with reading(file.path):
-            file.rows.sink_parquet(scratch / f"{table}-{number:06d}.parquet")
-    return pl.scan_parquet(scratch / f"{table}-*.parquet")
+def accept(table: str, is_rejected: pl.LazyFrame, rejects: pl.LazyFrame, build: Build) -> int:
+    """Quarantine the rows of raw files that broke a rule, and enter what was read.
 
+    Args:
+        table: that the rows are for.
+        is_rejected: one Boolean column, a value for each row that was read.
+        rejects: the rows that broke a rule, with file, line, rule and what was found.
+        build: at work.
 
-def _accept(parsed: pl.LazyFrame, table: str, build: Build) -> pl.LazyFrame:
-    """Quarantine the rows that broke a rule; return the others, without their origin."""
-    rejected = pl.col("rule").is_not_null()
-    build.writer.write_rejects(table, parsed.filter(rejected))
-    rows_in, n_rejected = parsed.select(pl.len(), rejected.sum().alias("rejected")).collect().row(0)
-    build.ledger.enter(f"read {table}", rows_in=rows_in, rows_out=rows_in - n_rejected, rejected=n_rejected)
-    return parsed.filter(~rejected).drop("file", "line", "rule", "found")
-
-
-def store_interactions(source: ParsedInteractions, build: Build) -> pl.LazyFrame:
-    """Write the accepted interactions into the store, sorted; return them unread.
+    Returns:
+        How many rows are accepted, with those of the store that is appended to.
 
     Raises:
-        InputError: no row can be used; it says which rules they broke.
+        InputError: there are rejects, and the build is to be strict.
     """
-    parsed = _parse(source.files, build.scratch, "interactions")
-    accepted = _accept(parsed, "interactions", build).sort("user_id", "event_time", "item_id", "rating").collect()
-    if accepted.is_empty():
-        rules = parsed.group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
-        broken = "; ".join(f"{rule} ({rows:,} rows)" for rule, rows in rules.iter_rows())
-        raise InputError(
-            f"{source.files[0].path}: expected interactions, found none that can be used: {broken or 'no rows'}"
-        )
-    build.writer.write("interactions", accepted, Interactions)
-    return build.writer.scan("interactions")
+    n_rows, n_rejected = is_rejected.select(pl.len(), pl.all().sum().alias("rejected")).collect().row(0)
+    if n_rejected and build.settings.strict:
+        raise InputError(_strictly(table, rejects, n_rejected))
+    earlier = build.onto.rejects(table) if build.onto else None
+    build.writer.write_rejects(
+        table, rejects if earlier is None else pl.concat([earlier, rejects], how="diagonal_relaxed")
+    )
+    n_rows_earlier, n_rejected_earlier = build.rows_on_record(table)
+    rows_in, rejected = n_rows_earlier + n_rows, n_rejected_earlier + n_rejected
+    build.ledger.enter(f"read {table}", rows_in=rows_in, rows_out=rows_in - rejected, rejected=rejected)
+    return int(rows_in - rejected)
 
 
-def store_catalogue(source: ParsedItems | None, interactions: pl.LazyFrame, build: Build) -> pl.DataFrame:
-    """Write the catalogue into the store; return it."""
-    items: pl.DataFrame
-    if source is None:
-        items = Items.create_empty()
-    else:
-        accepted = _accept(_parse(source.files, build.scratch, "items"), "items", build)
-        n_rows = accepted.select(pl.len()).collect().item()
-        items = catalogue.deduplicate_items(accepted)
-        build.ledger.enter("deduplicate items", rows_in=n_rows, rows_out=items.height, merged=n_rows - items.height)
-    items = catalogue.complete_catalogue(items, interactions)
-    build.writer.write("items", items, Items)
+def _strictly(table: str, rejects: pl.LazyFrame, n_rejected: int) -> str:
+    first = rejects.select("file", "line", "rule", "found").head(_SHOWN).collect()
+    shown = "; ".join(
+        f"{file}, line {line:,}: {rule}{'' if found is None else f', found {printable(found)!r}'}"
+        for file, line, rule, found in first.iter_rows()
+    )
+    more = f" and {n_rejected - first.height:,} more" if n_rejected > first.height else ""
+    return f"--strict: {table}: expected no rows that break a rule, found {n_rejected:,}: {shown}{more}"
+
+
+def read_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Build) -> pl.DataFrame:
+    """Return the catalogue: the items of the metadata and those of the interactions.
+
+    Args:
+        files: of metadata.
+        seen_ids: of the items that have interactions.
+        build: at work.
+    """
+    items = _read_items(files, build) if files or any(build.rows_on_record("items")) else Items.create_empty()
+    catalogued: pl.DataFrame = catalogue.complete_catalogue(items, seen_ids.to_frame("item_id").lazy())
+    return catalogued
+
+
+def _read_items(files: Sequence[ParsedFile], build: Build) -> pl.DataFrame:
+    """Parse raw files of items once, one by one, and keep one row per item, of the store appended to as well."""
+    paths = [build.scratch / f"items-{number:06d}.parquet" for number in range(len(files))]
+    for file, path in zip(files, paths, strict=True):
+        with reading(file.path):
+            file.rows.sink_parquet(path)
+    parsed = pl.scan_parquet(paths) if paths else Items.create_empty().lazy().with_columns(**NO_ORIGIN)
+    rejected = pl.col("rule").is_not_null()
+    n_rows = accept("items", parsed.select(rejected), parsed.filter(rejected), build)
+    rows = [*_stored_items(build), parsed.filter(~rejected).drop(ORIGIN)]
+    items = catalogue.deduplicate_items(pl.concat(rows, how="diagonal"))
+    build.ledger.enter("deduplicate items", rows_in=n_rows, rows_out=items.height, merged=n_rows - items.height)
     return items
 
 
-def fingerprints(sources: Sources) -> list[dict[str, Any]]:
+def _stored_items(build: Build) -> list[pl.LazyFrame]:
+    """The items that the metadata of the store appended to described: all but those that interactions alone know."""
+    if build.onto is None:
+        return []
+    described = build.onto.scan("items").drop(build.settings.encoded)  # made of the others, once all are known
+    says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
+    seen = build.onto.scan("interactions").select(pl.col("item_id").unique()).collect().to_series()
+    return [described.filter(says_more | ~pl.col("item_id").is_in(seen.implode()))]
+
+
+def fingerprints(files: Sequence[ParsedFile]) -> list[dict[str, Any]]:
     """Return the path, size and sha256 of every input file."""
-    files = [file.path for source in sources if source for file in source.files]
-    return [{"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)} for path in files]
+    return [{"path": str(file.path), "bytes": file.path.stat().st_size, "sha256": sha256(file.path)} for file in files]

@@ -23,6 +23,7 @@ from click.testing import Result
 
 from recsys_polars.models import KINDS
 from recsys_polars.recipes.rank import METADATA_KEY
+from tests.forging import forge
 
 HEADER = "user_id,item_id,rating,event_time\n"
 START = 1_262_304_000
@@ -330,7 +331,8 @@ def test_repeated_and_conflicting_items_are_merged_and_counted(
     raw, out = tmp_path / "i.csv", tmp_path / "store"
     raw.write_text("item_id,title,price\n" + "i001,A b,1\ni001,A c,2\ni001,,\n,X,1\nelsewhere,Foo,x\n" * 5)
     accept("build-features", "--interactions", world.log, "--items", raw, "--out", out)
-    read, merged = manifest_of(out)["steps"][-2:]
+    steps = {step["name"]: step for step in manifest_of(out)["steps"]}
+    read, merged = steps["read items"], steps["deduplicate items"]
     assert (read["rows_in"], read["rejected"], merged["merged"], merged["rows_out"]) == (25, 5, 18, 2)
     assert manifest_of(out)["counts"]["items"] == 21
 
@@ -596,8 +598,7 @@ def test_a_damaged_current_is_named_and_a_build_mends_it(
 def test_a_manifest_of_another_version_or_shape_is_refused(
     refuse: Callable[..., str], world: Any, store: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    file = store / "000001" / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    forge(store, lambda manifest: {**manifest, **change})
     refuse("train", "--model", "popularity", "--store", store)
     refuse("rank", "--model", "popularity", "--store", store, "--out", tmp_path / "p.parquet")
 

@@ -8,7 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from recsys_polars.recipes import auto, folds, history_before
-from recsys_polars.recipes.build import BuildSettings, cut_interactions
+from recsys_polars.recipes.pairs import cut_interactions
+from recsys_polars.recipes.raw import BuildSettings
 from recsys_polars.recipes.train import train
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store
