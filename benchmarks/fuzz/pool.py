@@ -114,4 +114,8 @@ def run_cases(
         thread.join()
     if not keep:
         shutil.rmtree(scratch, ignore_errors=True)
+    if len(verdicts) < len(numbers):
+        raise RuntimeError(
+            f"expected {len(numbers):,} verdicts, found {len(verdicts):,}: a worker could not be started"
+        )
     return sorted(verdicts, key=lambda verdict: verdict.number)
