@@ -99,6 +99,19 @@ def _publish(path: Path, stage: Stage) -> None:
     remove_older(path, keep=KEPT_GENERATIONS)
 
 
+def tidy(path: Path, then: Callable[[], None]) -> None:
+    """Do what a run had left to do that was killed once its generation was published.
+
+    Raises:
+        ArtefactError: another run is writing there.
+    """
+    with locked(path):
+        clear_left_overs(path)
+        write_text(path / PUBLISHED, f"{_current(path)}\n")
+        remove_older(path, keep=KEPT_GENERATIONS)
+        then()
+
+
 def clear_left_overs(path: Path) -> list[Removed]:
     """Remove what killed runs left, under the caller's lock: staging folders, and generations never pointed to."""
     removed = [Removed(entry, remove(entry)) for entry in left_overs(path)]

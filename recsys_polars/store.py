@@ -27,6 +27,7 @@ from recsys_polars.artefacts import (
     generations,
     held_generation,
     staged,
+    tidy,
 )
 from recsys_polars.errors import ArtefactError, TableError
 from recsys_polars.guards import Hold, refuse_link
@@ -223,6 +224,11 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
     refuse_link(path / "rejects")
     with staged(path, then=lambda: show_rejects(path)) as stage:
         yield StoreWriter(stage)
+
+
+def tidy_store(path: Path) -> None:
+    """Do what a build had left to do that was killed once its generation was published; see `artefacts.tidy`."""
+    tidy(path, then=lambda: show_rejects(path))
 
 
 def show_rejects(path: Path) -> None:

@@ -15,7 +15,7 @@ from recsys_polars.recipes.encode import check_models, store_catalogue
 from recsys_polars.recipes.events import into_buckets, read_events
 from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items
-from recsys_polars.store import Store, open_store
+from recsys_polars.store import Store, open_store, tidy_store
 from recsys_polars.tables import vector_columns
 
 Source = TypeVar("Source", ParsedInteractions, ParsedItems)
@@ -68,6 +68,7 @@ def append_features(
     new = _open(store, settings, patterns)
     files = [*new.interaction_files, *new.item_files]
     if not files:
+        tidy_store(path)  # the run that appended them may have been killed since
         return store
     check_models(settings)
     with building(settings, path, onto=store, progress=progress) as build:
