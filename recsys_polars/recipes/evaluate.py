@@ -103,7 +103,7 @@ def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
 def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, Any]]:
     try:
         metadata = pq.read_metadata(file).metadata or {}
-        predictions = pl.read_parquet(file)
+        predictions = pl.read_parquet(file, glob=False)
     except FileNotFoundError as error:
         raise InputError(f"{file}: expected predictions, found no such file") from error
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:

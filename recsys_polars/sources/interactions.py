@@ -95,7 +95,7 @@ def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, lates
     return values.with_columns(rule.alias("rule"), found.alias("found")).select(
         "user_id",
         "item_id",
-        pl.col("rating").cast(pl.Float32),
+        pl.col("rating").cast(pl.Float32) + 0.0,  # -0.0 becomes 0.0: equal ratings have equal bytes
         # A time out of range is in `found`; here it could be one that Python has no date for.
         pl.when(pl.col("event_time").is_between(EARLIEST, latest)).then("event_time"),
         pl.lit(str(raw.path)).alias("file"),
