@@ -124,9 +124,10 @@ def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _Ne
             continue
         items = _attempt(read_items, str(path), **asked, item_features=settings.item_features)
         if isinstance(items, InputError):
+            wanted = _attempt(read_interactions, str(path), format=settings.format, columns=settings.columns)
             raise InputError(
-                f"--append {path}: expected interactions or items, found neither. As interactions: {interactions}. "
-                f"As items: {items}"
+                f"--append {path}: expected interactions or items, found neither. "
+                + " ".join(dict.fromkeys((f"{wanted}.", f"{items}.")))
             )
         _check_items(path, items, _vectors_and_features(store, settings, new))
         new.items.append(items)
