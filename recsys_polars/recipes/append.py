@@ -26,6 +26,11 @@ from recsys_polars.store import Store, open_store
 from recsys_polars.tables import vector_columns
 
 Found = TypeVar("Found")
+_USERS = {
+    *("user_id", *INTERACTIONS.usual["user_id"]),
+    *(name for layout in INTERACTIONS.layouts for name in layout.names.get("user_id", ())),
+}
+"""Columns that items never have: a log that lacks something else isn't to pass for items."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,9 @@ def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _Ne
             continue
         items = _attempt(read_items, str(path), **asked, item_features=settings.item_features)
         if isinstance(items, InputError):
-            wanted = _attempt(read_interactions, str(path), format=settings.format, columns=settings.columns)
-            raise InputError(
-                f"--append {path}: expected interactions or items, found neither. "
-                + " ".join(dict.fromkeys((f"{wanted}.", f"{items}.")))
-            )
+            raise InputError(f"--append {path}: expected interactions or items, found neither: {items}")
+        if not _USERS.isdisjoint(items.left_out):
+            raise InputError(f"--append {path}: {interactions}")
         _check_items(path, items, _vectors_and_features(store, settings, new))
         new.items.append(items)
     return new
