@@ -18,6 +18,7 @@ from recsys_polars import metrics
 from recsys_polars.knowledge import Knowledge
 from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes.rank import METADATA_KEY
+from recsys_polars.sealing import write_sealed_parquet
 from recsys_polars.store import Store
 
 K = 10
@@ -195,4 +196,5 @@ def _best_places(scores: NDArray[np.float32], k: int) -> Rows:
 def write_lists(lists: pl.DataFrame, name: str, store: Store, out: Path) -> None:
     """Write predictions as `rank` does, so that `evaluate` judges them as it judges ours."""
     run: dict[str, Any] = {"model": name, "store": store.identity, "k": K}
-    lists.write_parquet(out, metadata={METADATA_KEY.decode(): json.dumps(run)})
+    table = lists.to_arrow()
+    write_sealed_parquet(out, [table], table.schema, {METADATA_KEY: json.dumps(run)})

@@ -1,30 +1,35 @@
 """Folders that are replaced as a whole: a new generation is staged, synced and renamed, then CURRENT points to it.
 
     PATH/CURRENT                     the name of the generation to read
-    PATH/<generation>/manifest.json  written last: format version, the files with their sha256, and facts
+    PATH/.published                  the name of the latest that CURRENT has had: a changed digit leads to no older one
+    PATH/<generation>/manifest.json  written last: format version, the files with their sha256, facts, its own sha256
     PATH/<generation>/...            the files
 
-Nobody ever reads half a generation, and whatever ends a build leaves the old one whole.
+Nobody ever reads half a generation, whatever ends a build leaves the old one whole, and none is removed while a run
+reads it. No byte of what is read can be changed without being refused.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recsys_polars.errors import ArtefactError
+from recsys_polars.guards import Hold, hold, locked, one_at_a_time, refuse_link, remove, unheld
+from recsys_polars.sealing import seal, unseal
 
 FORMAT_VERSION = 1
 KEPT_GENERATIONS = 2
-_STAGING = ".staging-"
-_GENERATION = re.compile(r"\d{6,12}")
+STAGING = ".staging-"
+MANIFEST = "manifest.json"
+_GENERATION = re.compile(r"[0-9]{6,12}")
+PUBLISHED = ".published"
 
 
 @dataclass
@@ -43,9 +48,20 @@ class Stage:
         self.files[name] = {"sha256": sha256(path), "bytes": path.stat().st_size, **facts}
 
 
+class Removed(NamedTuple):
+    """What was removed, and its bytes; 0 where a run that reads it kept it."""
+
+    path: Path
+    n_bytes: int
+
+
 @contextmanager
-def staged(path: Path) -> Iterator[Stage]:
+def staged(path: Path, then: Callable[[], None] = lambda: None) -> Iterator[Stage]:
     """Build a new generation at `path`: published when the block ends, forgotten when it raises.
+
+    Args:
+        path: the folder.
+        then: called once it is published, while other writers are still kept away.
 
     Raises:
         ArtefactError: another build is at work there, or `path` is something else than such a folder.
@@ -56,13 +72,13 @@ def staged(path: Path) -> Iterator[Stage]:
         # A number is never given twice, not even that of a generation that lost its manifest.
         numbers = [int(entry.name) for entry in path.iterdir() if _GENERATION.fullmatch(entry.name)]
         generation = f"{max(numbers, default=0) + 1:06d}"
-        stage = Stage(generation, path / f"{_STAGING}{generation}")
+        stage = Stage(generation, path / f"{STAGING}{generation}")
         try:
-            for left_over in path.glob(f"{_STAGING}*"):
-                shutil.rmtree(left_over)
+            clear_left_overs(path)
             stage.folder.mkdir()
             yield stage
             _publish(path, stage)
+            then()
         finally:
             shutil.rmtree(stage.folder, ignore_errors=True)
             _remove_if_unused(path)
@@ -75,58 +91,141 @@ def _remove_if_unused(path: Path) -> None:
 
 
 def _publish(path: Path, stage: Stage) -> None:
-    manifest = {"format_version": FORMAT_VERSION, "files": stage.files, **stage.facts}
-    write_text(stage.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False))
+    write_text(stage.folder / MANIFEST, seal({"format_version": FORMAT_VERSION, "files": stage.files, **stage.facts}))
     stage.folder.rename(path / stage.generation)
+    sync(path)
     write_text(path / "CURRENT", f"{stage.generation}\n")
-    for generation in generations(path)[:-KEPT_GENERATIONS]:
-        shutil.rmtree(path / generation)
+    write_text(path / PUBLISHED, f"{stage.generation}\n")
+    remove_older(path, keep=KEPT_GENERATIONS)
+
+
+def tidy(path: Path, then: Callable[[], None]) -> None:
+    """Do what a run had left to do that was killed once its generation was published.
+
+    Raises:
+        ArtefactError: another run is writing there.
+    """
+    with locked(path):
+        clear_left_overs(path)
+        write_text(path / PUBLISHED, f"{_current(path)}\n")
+        remove_older(path, keep=KEPT_GENERATIONS)
+        then()
+
+
+def clear_left_overs(path: Path) -> list[Removed]:
+    """Remove what killed runs left, under the caller's lock: staging folders, and generations never pointed to."""
+    removed = [Removed(entry, remove(entry)) for entry in left_overs(path)]
+    return removed + [_retire(path / name) for name in unpublished(path)]
+
+
+def left_overs(path: Path) -> list[Path]:
+    """Return the staging folders and temporary files in a folder; none of a run at work, under the caller's lock."""
+    return sorted([*path.glob(f"{STAGING}*"), *path.glob(".*.tmp")])
+
+
+def unpublished(path: Path) -> list[str]:
+    """Return the names of generations later than CURRENT's: whole, but the run was killed before it pointed there."""
+    named = [name for name in (_named(path / "CURRENT"), _named(path / PUBLISHED)) if name]
+    if not named:  # damaged: nobody knows which
+        return [] if (path / "CURRENT").exists() else generations(path)
+    return [name for name in generations(path) if int(name) > max(map(int, named))]
+
+
+def remove_older(path: Path, *, keep: int) -> list[Removed]:
+    """Remove generations, under the caller's lock, but the latest `keep` and those that a run is reading."""
+    return [_retire(path / name) for name in generations(path)[:-keep]]
+
+
+def _retire(folder: Path) -> Removed:
+    with unheld(folder / MANIFEST) as is_free:
+        if not is_free:
+            return Removed(folder, 0)
+        # Renamed first: what is left of a removal that is killed is no generation.
+        old = folder.rename(folder.with_name(f"{STAGING}old-{folder.name}"))
+    return Removed(folder, remove(old))
 
 
 def generations(path: Path) -> list[str]:
     """Return the names of the published generations, oldest first."""
-    return sorted(entry.name for entry in path.iterdir() if _is_generation(entry))
+    return sorted((entry.name for entry in path.iterdir() if _is_generation(entry)), key=int)
 
 
 def _is_generation(entry: Path) -> bool:
     # A folder of the user's may have a date for a name.
-    return bool(_GENERATION.fullmatch(entry.name)) and (entry / "manifest.json").is_file()
+    return bool(_GENERATION.fullmatch(entry.name)) and not entry.is_symlink() and (entry / MANIFEST).is_file()
 
 
 def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
     """Return the name and the manifest of the generation to read.
 
     Raises:
-        ArtefactError: there is none, it is damaged, or it has another format version.
+        ArtefactError: there is none, it is damaged, it has another format version, or a symbolic link for a part.
     """
-    pointer = path / "CURRENT"
-    generation = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
-    if not _GENERATION.fullmatch(generation):
-        raise ArtefactError(f"{pointer}: expected the number of a generation, found {generation[:50] or 'no file'!r}")
-    manifest_path = path / generation / "manifest.json"
+    name = _current(path)
+    return name, read_manifest(path / name)
+
+
+def held_generation(path: Path) -> tuple[str, Mapping[str, Any], Hold | None]:
+    """Return what `current_generation` does, and a hold: until it is gone the generation is not removed.
+
+    Raises:
+        ArtefactError: see `current_generation`.
+    """
+    while True:
+        name = _current(path)
+        held = hold(path / name / MANIFEST)
+        if name == _current(path):  # what CURRENT names is never removed, so that it is held in time
+            return name, read_manifest(path / name), held
+
+
+def _current(path: Path) -> str:
+    """The name of the generation to read."""
+    published = _named(path / PUBLISHED)  # before the pointer, which is ahead of it at times
+    pointer, name = path / "CURRENT", _named(path / "CURRENT")
+    if name is None:
+        found = repr(pointer.read_bytes()[:50].decode(errors="replace")) if pointer.is_file() else "no file"
+        raise ArtefactError(f"{pointer}: expected the number of a generation, found {found}; make it again")
+    if published and (int(published) > int(name) or not refuse_link(path / name).is_dir()):
+        raise ArtefactError(f"{pointer}: expected {published}, which was published last, found {name}; write it there")
+    return refuse_link(path / name).name
+
+
+def _named(file: Path) -> str | None:
+    """The generation that a file names; None where there is no such file, or it has something else to say."""
+    text = refuse_link(file).read_bytes().decode(errors="replace") if file.is_file() else ""
+    name = text.removesuffix("\n")
+    return name if _GENERATION.fullmatch(name) else None
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """Return the manifest of a generation.
+
+    Raises:
+        ArtefactError: it is missing, damaged, or has another format version.
+    """
+    path = refuse_link(folder / MANIFEST)
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        version = manifest["format_version"]
+        text = path.read_bytes().decode()
+        version = json.loads(text)["format_version"]
+        if version != FORMAT_VERSION:
+            raise ArtefactError(f"{path}: expected format version {FORMAT_VERSION}, found {version}; make it again")
+        manifest = unseal(text)
         entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtefactError(f"{manifest_path}: missing or damaged ({error}); make it again") from error
-    outside = [name for name, _, _ in entries if Path(name).name != name]
+        raise ArtefactError(f"{path}: missing or damaged ({error}); make it again") from error
+    outside = [name for name, _, _ in entries if Path(name).name != name or name in {"", ".."} or "\0" in name]
     if outside:
-        raise ArtefactError(f"{manifest_path}: expected names of files, found {outside[0]!r}; make it again")
-    if version != FORMAT_VERSION:
-        raise ArtefactError(
-            f"{manifest_path}: expected format version {FORMAT_VERSION}, found {version}; make it again"
-        )
-    return generation, manifest
+        raise ArtefactError(f"{path}: expected names of files, found {outside[0]!r}; make it again")
+    return manifest
 
 
 def checked_file(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
     """Return the path of a file of a generation, once its bytes are what the manifest says.
 
     Raises:
-        ArtefactError: it is missing or damaged.
+        ArtefactError: it is missing or damaged, or a symbolic link.
     """
-    path, entry = folder / name, manifest["files"].get(name)
+    path, entry = refuse_link(folder / name), manifest["files"].get(name)
     if entry is None or not path.is_file():
         raise ArtefactError(f"{path}: expected a file, found none; make it again")
     if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
@@ -137,13 +236,16 @@ def checked_file(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Replace the text of a file atomically: a reader sees the old text or the new, also after a crash."""
     beside = path.with_name(f".{path.name}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        sync(beside)
-        beside.replace(path)
-    finally:
+    with one_at_a_time(path.parent):
         beside.unlink(missing_ok=True)
-    sync(path.parent)
+        try:
+            with beside.open("x", encoding="utf-8") as file:  # never through a link
+                file.write(text)
+            sync(beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def sha256(path: Path) -> str:
@@ -170,27 +272,11 @@ def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
-        ours = {".lock", ".CURRENT.tmp", *(("rejects", "models") if generations(path) else ())}
+        ours = {".lock", ".CURRENT.tmp", PUBLISHED, "encoded", *(("rejects", "models") if generations(path) else ())}
         foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry) and entry.name not in ours)
         if foreign:
             raise ArtefactError(f"{path}: expected a new or an empty folder, found {', '.join(foreign[:5])}")
 
 
 def _is_ours(entry: Path) -> bool:
-    return _is_generation(entry) or entry.name.startswith(_STAGING)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other runs from writing in a folder.
-
-    Raises:
-        ArtefactError: another one is at work there.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ArtefactError(f"{path}: another run is writing there; wait for it to end") from error
-        yield
+    return _is_generation(entry) or entry.name.startswith(STAGING)

@@ -23,12 +23,14 @@ from safetensors import SafetensorError, safe_open
 from recsys_polars.artefacts import (
     Stage,
     checked_file,
-    current_generation,
     fingerprint,
     generations,
+    held_generation,
     staged,
+    tidy,
 )
 from recsys_polars.errors import ArtefactError, TableError
+from recsys_polars.guards import Hold, refuse_link
 from recsys_polars.tables import Vectors, check
 
 _REJECTS = "rejects-"
@@ -38,28 +40,35 @@ ROW_GROUP = 50_000
 
 @dataclass(frozen=True)
 class Store:
-    """One generation of a store, open for reading.
+    """One generation of a store, open for reading; it is not removed before this is gone.
 
     Attributes:
         path: the store's folder.
         generation: name of the generation.
         manifest: what its `manifest.json` holds.
+        models: the models of the store that were found so far, by kind; see `recipes.trained`.
     """
 
     path: Path
     generation: str
     manifest: Mapping[str, Any] = field(repr=False)
+    _held: Hold | None = field(default=None, repr=False, compare=False)
+    models: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _checked: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def identity(self) -> str:
         """The generation and a fingerprint of its files: what models and predictions say they were made for."""
-        return f"{self.generation}-{fingerprint(self.manifest['files'])}"
+        return identity_of(self.generation, self.manifest)
 
     @property
     def models_folder(self) -> Path:
-        """Where models lie, one folder a kind, beside the generations."""
-        return self.path / "models"
+        """Where models lie, one folder a kind, beside the generations.
+
+        Raises:
+            ArtefactError: it is a symbolic link.
+        """
+        return refuse_link(self.path / "models")
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return a table, unread.
@@ -99,6 +108,11 @@ class Store:
         return self._checked[name]
 
 
+def identity_of(generation: str, manifest: Mapping[str, Any]) -> str:
+    """See `Store.identity`."""
+    return f"{generation}-{fingerprint(manifest['files'])}"
+
+
 def open_store(path: Path) -> Store:
     """Open the current generation of the store at `path`.
 
@@ -107,7 +121,7 @@ def open_store(path: Path) -> Store:
     """
     if not (path / "CURRENT").is_file():
         raise ArtefactError(f"{path}: expected a feature store, found none; build one with build-features --out {path}")
-    store = Store(path, *current_generation(path))
+    store = Store(path, *held_generation(path))
     blocks = store.manifest.get("blocks")
     if not (isinstance(blocks, list) and blocks and all(isinstance(block, str) for block in blocks)):
         raise ArtefactError(
@@ -208,25 +222,37 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
     Raises:
         ArtefactError: another build is at work there, or the folder is something else than a store.
     """
-    with staged(path) as stage:
+    refuse_link(path / "rejects")
+    with staged(path, then=lambda: show_rejects(path)) as stage:
         yield StoreWriter(stage)
-    _show_rejects(path)
 
 
-def _show_rejects(path: Path) -> None:
-    """Have `rejects/` hold the rejects of the generations that are kept, and no others."""
-    shown = path / "rejects"
-    kept = {
-        f"{file.stem.removeprefix(_REJECTS)}-{generation}.parquet": file
-        for generation in generations(path)
-        for file in (path / generation).glob(f"{_REJECTS}*.parquet")
-    }
+def tidy_store(path: Path) -> None:
+    """Do what a build had left to do that was killed once its generation was published; see `artefacts.tidy`."""
+    tidy(path, then=lambda: show_rejects(path))
+
+
+def show_rejects(path: Path) -> None:
+    """Have `rejects/` hold the rejects of the generations that are kept, and no others; under the caller's lock."""
+    shown = refuse_link(path / "rejects")
+    kept = rejects_of(path)
     if kept:
         shown.mkdir(exist_ok=True)
     for old in shown.glob("*.parquet"):
         if old.name not in kept:
             old.unlink()
+    beside = shown / ".copy.tmp"
+    beside.unlink(missing_ok=True)
     for name, file in kept.items():
         if not (shown / name).exists():
-            shutil.copyfile(file, shown / ".copy.tmp")
-            (shown / ".copy.tmp").replace(shown / name)
+            shutil.copyfile(file, beside)
+            beside.replace(shown / name)
+
+
+def rejects_of(path: Path) -> dict[str, Path]:
+    """Return the files of rejects in the generations of a store, by what they are called in `rejects/`."""
+    return {
+        f"{file.stem.removeprefix(_REJECTS)}-{generation}.parquet": file
+        for generation in generations(path)
+        for file in (path / generation).glob(f"{_REJECTS}*.parquet")
+    }

@@ -15,6 +15,8 @@ from recsys_polars.errors import TableError
 EventTime = pl.Datetime("us", "UTC")
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 """Rows of float32, in memory or memory-mapped."""
+TEXT_BLOCKS = ("tfidf", "minilm")
+"""Vector blocks of title and description."""
 PARTS = ("train", "valid", "test")
 IDS = ("user_id", "item_id")
 CUTS = ("valid", "test")

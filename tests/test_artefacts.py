@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from recsys_polars.artefacts import (
     write_text,
 )
 from recsys_polars.errors import ArtefactError
+from tests.forging import forge
 
 
 def publish(path: Path, text: str = "hello") -> None:
@@ -90,16 +90,19 @@ def test_what_a_killed_build_left_behind_is_gone_after_the_next(tmp_path) -> Non
     (tmp_path / ".staging-000007").mkdir()
     (tmp_path / ".staging-000007" / "half.parquet").write_bytes(b"PAR1")
     publish(tmp_path)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock", "000001", "CURRENT"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".lock", ".published", "000001", "CURRENT"]
 
 
 def test_a_build_killed_before_it_moved_the_pointer_is_never_read_and_never_overwritten(tmp_path) -> None:
     publish(tmp_path, "old")
+    pointer = (tmp_path / "CURRENT").read_text()
     publish(tmp_path, "orphan")
-    write_text(tmp_path / "CURRENT", "000001\n")
+    for name in ("CURRENT", ".published"):
+        write_text(tmp_path / name, pointer)
     assert current_generation(tmp_path)[1]["note"] == "old"
     publish(tmp_path, "new")
     assert current_generation(tmp_path)[0] == "000003"
+    assert generations(tmp_path) == ["000001", "000003"]
 
 
 KILLED = """
@@ -132,7 +135,8 @@ def test_a_kill_in_the_middle_leaves_the_old_generation_and_the_next_build_works
     assert (tmp_path / ".staging-000002").is_dir()
     publish(tmp_path, "new")
     assert files_of(tmp_path).keys() == {f"00000{n}/{name}" for n in "12" for name in ("a.txt", "manifest.json")} | {
-        "CURRENT"
+        "CURRENT",
+        ".published",
     }
 
 
@@ -195,14 +199,14 @@ def test_a_pointer_that_is_no_text_is_refused(tmp_path) -> None:
 
 
 def test_a_folder_without_a_pointer_has_nothing_to_read(tmp_path) -> None:
-    with pytest.raises(ArtefactError, match=r"expected the number of a generation, found 'no file'$"):
+    with pytest.raises(ArtefactError, match=r"expected the number of a generation, found no file; make"):
         current_generation(tmp_path)
 
 
 @pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 0, str(FORMAT_VERSION), None])
 def test_another_format_version_is_refused_with_both_versions(tmp_path, version) -> None:
     publish(tmp_path)
-    write_text(tmp_path / "000001" / "manifest.json", json.dumps({"format_version": version, "files": {}}))
+    forge(tmp_path, lambda manifest: {**manifest, "format_version": version})
     with pytest.raises(ArtefactError, match=f"expected format version {FORMAT_VERSION}, found {version}; make it"):
         current_generation(tmp_path)
 
@@ -228,19 +232,31 @@ def test_a_file_whose_bytes_are_not_those_of_the_manifest_is_named(tmp_path, dam
         checked_file(file.parent, "a.txt", manifest)
 
 
-def test_a_file_outside_of_the_generation_is_refused(tmp_path) -> None:
+@pytest.mark.parametrize("outside", ["../x", "/etc/passwd", "sub/../../x", "..", "", "a\0"])
+def test_a_file_outside_of_the_generation_is_refused(tmp_path, outside) -> None:
     publish(tmp_path)
     entry = {"bytes": 0, "sha256": ""}
-    manifest = {"format_version": FORMAT_VERSION, "files": {"../x": entry}}
-    write_text(tmp_path / "000001" / "manifest.json", json.dumps(manifest))
-    with pytest.raises(ArtefactError, match=r"000001/manifest\.json: "):
+    forge(tmp_path, lambda manifest: {**manifest, "files": {outside: entry}})
+    with pytest.raises(ArtefactError, match="expected names of files, found '"):
         current_generation(tmp_path)
 
 
 def test_a_missing_generation_is_named(tmp_path) -> None:
     publish(tmp_path)
-    (tmp_path / "CURRENT").write_text("000009", encoding="utf-8")
-    with pytest.raises(ArtefactError, match=r"000009/manifest\.json: missing or damaged"):
+    pointer = (tmp_path / "CURRENT").read_text()
+    (tmp_path / "CURRENT").write_text(pointer.replace("000001", "000009"), encoding="utf-8")
+    with pytest.raises(
+        ArtefactError, match="CURRENT: expected 000001, which was published last, found 000009; write it there"
+    ):
+        current_generation(tmp_path)
+
+
+def test_a_pointer_that_names_an_older_generation_than_was_published_is_refused(tmp_path) -> None:
+    publish(tmp_path, "old")
+    pointer = (tmp_path / "CURRENT").read_text()
+    publish(tmp_path, "new")
+    write_text(tmp_path / "CURRENT", pointer)
+    with pytest.raises(ArtefactError, match="CURRENT: expected 000002, which was published last, found 000001"):
         current_generation(tmp_path)
 
 

@@ -137,6 +137,13 @@ def test_one_single_text_gives_no_warning() -> None:
     assert tfidf_vectors(items, pl.Series([True])).any()
 
 
+@pytest.mark.filterwarnings("error")
+def test_texts_all_alike_give_no_warning() -> None:
+    items = random_items(6, n=9).with_columns(title=pl.lit("red box"), description=None)
+    vectors = tfidf_vectors(items, pl.Series([True] * 9), dimensions=2)
+    np.testing.assert_array_equal(vectors, vectors[[0]].repeat(9, axis=0))
+
+
 def test_without_text_there_is_no_text_block() -> None:
     items = random_items(7).with_columns(clip_text=pl.lit([1.0, 2.0], dtype=pl.Array(pl.Float32, 2)))
     history = history_of(half_of(items, 7))

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from recsys_polars.cli.main import COMMANDS, main
@@ -37,7 +38,18 @@ def test_every_room_of_the_package_stands_in_the_tree() -> None:
 
 
 def test_every_launcher_is_a_command_or_the_tests() -> None:
-    assert {entry.name for entry in (ROOT / "bin").iterdir()} == {*COMMANDS, "test"}
+    assert {entry.name for entry in (ROOT / "bin").iterdir()} == {*COMMANDS, "test"} - {"store"}
+
+
+@pytest.mark.parametrize("words", re.findall(r"^\.venv/bin/recsys-polars (.+)$", README, re.MULTILINE))
+def test_every_command_without_a_launcher_that_the_readme_shows_exists(words: str) -> None:
+    command: click.Command | None = main
+    for word in words.split():
+        if not word.startswith("-") and isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), word)
+    assert command is not None
+    known = {option for param in command.params for option in param.opts}
+    assert {word for word in words.split() if word.startswith("-")} <= known
 
 
 @pytest.mark.parametrize("words", re.findall(r"^(?:\$ )?bin/([a-z-]+(?: .*)?)$", README, re.MULTILINE))

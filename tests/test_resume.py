@@ -75,6 +75,30 @@ def test_another_job_does_not_take_the_parts_over(store, tmp_path, monkeypatch) 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["other.parquet", "p.parquet"]
 
 
+def test_a_part_of_which_a_byte_changed_is_ranked_again(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 20)
+    whole, out = tmp_path / "whole.parquet", tmp_path / "p.parquet"
+    ranking.rank(store, whole, ranking.RankSettings())
+    part, ranked = ranking._part, []
+
+    def interrupted(number, *args):
+        if number == 2:
+            raise KeyboardInterrupt
+        return part(number, *args)
+
+    monkeypatch.setattr(ranking, "_part", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ranking.rank(store, out, ranking.RankSettings())
+    first, _ = parts_in(out)
+    content = bytearray(first.read_bytes())
+    content[len(content) // 2] ^= 1
+    first.write_bytes(content)
+    monkeypatch.setattr(ranking, "_part", lambda number, *args: ranked.append(number) or part(number, *args))
+    ranking.rank(store, out, ranking.RankSettings())
+    assert (0 in ranked, 1 in ranked) == (True, False)
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_two_rankings_to_one_file_are_one_too_many(store, tmp_path) -> None:
     out = tmp_path / "p.parquet"
     process = rank_slowly(store, out, users_at_once=20)

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from recsys_polars.artefacts import generations, sha256
 from recsys_polars.errors import ArtefactError, TableError
 from recsys_polars.store import StoreWriter, build_store, open_store
 from recsys_polars.tables import Interactions, Items, Labelled, UserMeans, as_matrix, check
+from tests.forging import forge
 
 MEAN = pl.Array(pl.Float32, 2)
 
@@ -150,13 +150,16 @@ def test_a_table_whose_file_was_deleted_is_named(tmp_path) -> None:
         open_store(tmp_path).scan("items")
 
 
-def test_a_generation_pruned_while_it_was_open_says_so(tmp_path) -> None:
+def test_a_generation_that_is_open_stays_until_it_is_not(tmp_path) -> None:
     build(tmp_path, "a")
     store = open_store(tmp_path)
-    for item_id in "bc":
+    for item_id in "bcd":
         build(tmp_path, item_id)
-    with pytest.raises(ArtefactError, match=r"000001/items\.parquet: expected a file, found none"):
-        store.scan("items")
+    assert generations(tmp_path) == ["000001", "000003", "000004"]
+    assert store.scan("items").collect()["item_id"].to_list() == ["a"]
+    del store
+    build(tmp_path, "e")
+    assert generations(tmp_path) == ["000004", "000005"]
 
 
 def test_a_damaged_table_is_named_before_it_is_read(tmp_path) -> None:
@@ -292,8 +295,7 @@ def test_models_outlive_a_new_generation(tmp_path) -> None:
 
 def test_a_store_of_another_version_is_refused(tmp_path) -> None:
     build(tmp_path, "a")
-    manifest = tmp_path / "000001" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": 99}), encoding="utf-8")
+    forge(tmp_path, lambda manifest: manifest | {"format_version": 99})
     with pytest.raises(ArtefactError, match="expected format version 1, found 99; make it again"):
         open_store(tmp_path)
 

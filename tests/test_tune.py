@@ -1,14 +1,13 @@
 """The search for parameters: the valid part alone judges, a stopped search goes on as if it had not been stopped."""
 
 import importlib
-import json
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from recsys_polars.artefacts import locked
 from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.guards import locked
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import train as training
 from recsys_polars.recipes import tune as tuning
@@ -23,6 +22,7 @@ from recsys_polars.recipes.tuned import (
     with_parameters,
     write_tuned,
 )
+from recsys_polars.sealing import seal
 
 CPU = FitSettings(device="cpu")
 
@@ -192,6 +192,7 @@ def test_a_loss_that_is_asked_for_takes_the_negatives_that_went_with_another_awa
         "[]",
         "null",
         '{"format_version": 2}',
+        '{"format_version": NaN}',
         '{"best": {"map": 0.5, "parameters": {}, "rounds": 1}, "format_version": 1}',
     ],
 )
@@ -211,7 +212,6 @@ def test_a_damaged_file_is_an_error_that_names_it(text, store):
     [
         {"learning_rate": "fast"},
         {"learning_rate": 7.0},
-        {"learning_rate": float("nan")},
         {"n_negatives": 2.5},
         {"n_negatives": True},
         {"batch": 2047},
@@ -224,7 +224,7 @@ def test_parameters_that_are_not_searched_are_damage(parameters, store):
     best = {"parameters": parameters, "map": 0.5, "rounds": 2}
     path.parent.mkdir(exist_ok=True)
     raw = {"format_version": 1, "store": store.identity, "seed": 42, "users": 7, "trials": [best], "best": best}
-    path.write_text(json.dumps(raw))
+    path.write_text(seal(raw))
     with pytest.raises(ArtefactError, match=f"parameters outside of what is searched: {next(iter(parameters))}="):
         read_tuned(store, "mlp")
 

@@ -53,7 +53,16 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 )
 @click.option("--min-user-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
 @click.option("--min-item-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
-@click.option("--text", type=click.Choice(["tfidf", "none"]), default="tfidf", show_default=True)
+@click.option(
+    "--text",
+    type=click.Choice(["tfidf", "minilm", "none"]),
+    default="tfidf",
+    show_default=True,
+    help="Item vectors of title and description; minilm wants the extra text.",
+)
+@click.option("--clip", metavar="FOLDER", help="A CLIP model: vectors of titles, and of images; wants the extra clip.")
+@click.option("--images", metavar="FOLDER", help="Images for --clip, each called as its item_id.")
+@click.option("--text-dim", type=click.IntRange(1, 1000), help="Width of these vectors, at most.  [default: 100]")
 @memory_option("For the rows at work; ids and the catalogue come on top.")
 @click.option("--strict", is_flag=True, help="Fail where a row breaks a rule, instead of setting it aside.")
 @click.option(
@@ -138,6 +147,8 @@ def summary(manifest: Any, out: Path) -> str:
     repeats = sum(counts["repeats"].values())
     text = f"{out}: {counts['users']:,} users, {counts['items']:,} items, pairs: {parts}, {repeats:,} repeats"
     rejected = sum(entry["rows"] for entry in manifest.get("rejects", {}).values())
+    for block, entry in manifest.get("encoded", {}).items():
+        text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if rejected:
         text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
     if manifest["left_out_columns"]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "recsys_polars.cli.train",
     "rank": "recsys_polars.cli.rank",
     "evaluate": "recsys_polars.cli.evaluate",
+    "store": "recsys_polars.cli.store",
 }
 """Where the `command` of each name is defined."""
 

@@ -20,6 +20,7 @@ from recsys_polars.models.pair_features import ROWS_AT_ONCE, PairFeatures, TreeI
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.ranking.protocol import IntArray
 from recsys_polars.ranking.trees import TreeScorer
+from recsys_polars.tables import TEXT_BLOCKS
 
 NOTEBOOK = {
     "iterations": 1000,
@@ -122,7 +123,10 @@ class CatBoost:
         )
 
     def save(self, folder: Path) -> None:
-        """See `Model.save`."""
+        """See `Model.save`; the same trees, the same bytes."""
+        metadata = self.trees.get_metadata()
+        for name in {"model_guid", "train_finish_time"} & set(metadata.keys()):
+            del metadata[name]
         self.trees.save_model(str(folder / "trees.cbm"))
         (folder / "inputs.json").write_text(json.dumps(asdict(self.inputs)), encoding="utf-8")
 
@@ -168,7 +172,7 @@ def _item_bits(trees: CatBoostClassifier, features: PairFeatures, parts: SplitTr
 
 def _inputs(known: Knowledge, *, notebook: bool) -> TreeInputs:
     if notebook:
-        return TreeInputs(tuple(block for block in known.blocks if block == "tfidf"), with_counts=False)
+        return TreeInputs(tuple(block for block in known.blocks if block in TEXT_BLOCKS), with_counts=False)
     return TreeInputs(tuple(block for block in known.blocks if block != "numeric"), with_counts=True)
 
 

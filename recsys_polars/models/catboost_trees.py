@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_polars.errors import ArtefactError
+from recsys_polars.guards import scratch_folder
 
 Side: TypeAlias = Literal["user", "item", "pair"]
 _WAY_OUT = "train it"
@@ -41,8 +42,8 @@ class SplitTrees(NamedTuple):
 
 def export_json(model: Any) -> dict[str, Any]:
     """A CatBoost model's own JSON export (CatBoost writes it to files only)."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.json"
+    with scratch_folder(Path(tempfile.gettempdir())) as folder:
+        path = folder / "model.json"
         model.save_model(str(path), format="json")
         exported: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return exported

@@ -17,7 +17,7 @@ from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.models.training import Training, log_counts, train
 from recsys_polars.ranking.mlp import MlpScorer
-from recsys_polars.tables import Vectors
+from recsys_polars.tables import TEXT_BLOCKS, Vectors
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def _inputs(known: Knowledge, settings: FitSettings) -> MlpInputs:
 
 
 def notebook_blocks(blocks: Sequence[str]) -> tuple[str, ...]:
-    """Return the notebook's blocks: CLIP and the numbers; TF-IDF where there is no CLIP."""
+    """Return the notebook's blocks: CLIP and the numbers; the text's where there is no CLIP."""
     clip = tuple(block for block in blocks if block.startswith("clip_"))
-    text = tuple(block for block in blocks if block == "tfidf")
+    text = tuple(block for block in blocks if block in TEXT_BLOCKS)
     return (*(clip or text), "numeric")
 
 

@@ -11,8 +11,9 @@ from recsys_polars.artefacts import sha256
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import building, store_tables
+from recsys_polars.recipes.encode import check_models, store_catalogue
 from recsys_polars.recipes.events import into_buckets, read_events
-from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of, store_catalogue
+from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
 from recsys_polars.sources import (
     ParsedFile,
     ParsedInteractions,
@@ -22,7 +23,7 @@ from recsys_polars.sources import (
     read_items,
 )
 from recsys_polars.sources.formats import INTERACTIONS, ITEMS
-from recsys_polars.store import Store, open_store
+from recsys_polars.store import Store, open_store, tidy_store
 from recsys_polars.tables import vector_columns
 
 Found = TypeVar("Found")
@@ -84,8 +85,10 @@ def append_features(
     new = _open(store, settings, patterns)
     files = [*new.interaction_files, *new.item_files]
     if not files:
+        tidy_store(path)  # the run that appended them may have been killed since
         return store
-    with building(settings, path, onto=store) as build:
+    check_models(settings)
+    with building(settings, path, onto=store, progress=progress) as build:
         if open_store(path).identity != store.identity:
             raise ArtefactError(f"{path}: another run has published a generation meanwhile; append again")
         progress("read interactions", 0, 5)
@@ -101,7 +104,7 @@ def append_features(
 def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]:
     """What the manifest says of where all rows came from."""
     said, parameters = store.manifest, dict(store.manifest["parameters"])
-    if new.items and parameters["items"] is None:
+    if new.item_files and parameters["items"] is None:
         parameters["items"] = str(new.item_files[0].path)
     left_out = [*said["left_out_columns"], *(name for source in new.items for name in source.left_out)]
     return {
@@ -168,7 +171,11 @@ def _vectors_and_features(store: Store, settings: BuildSettings, new: _New) -> d
     if settings.items is None:
         return _shapes(new.items[0]) if new.items else None
     schema = store.scan("items").collect_schema()
-    return {name: str(schema[name]) for name in (*settings.item_features, *vector_columns(schema))}
+    return {
+        name: str(schema[name])
+        for name in (*settings.item_features, *vector_columns(schema))
+        if name not in settings.encoded
+    }
 
 
 def _shapes(source: ParsedItems) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from recsys_polars.recipes import Progress, silent
+from recsys_polars.recipes.encode import check_encoders, store_catalogue
 from recsys_polars.recipes.events import Buckets, into_buckets, read_events
 from recsys_polars.recipes.features import store_knowledge
 from recsys_polars.recipes.pairs import cut_buckets, store_pairs
@@ -18,7 +19,6 @@ from recsys_polars.recipes.raw import (
     BuildSettings,
     fingerprints,
     open_sources,
-    store_catalogue,
     with_defaults,
 )
 from recsys_polars.recipes.spool import Spool
@@ -37,7 +37,8 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
     """
     settings = with_defaults(settings)
     sources = open_sources(settings)
-    with building(settings, out) as build:
+    check_encoders(settings, sources[1])
+    with building(settings, out, progress=progress) as build:
         progress("read interactions", 0, 5)
         events = read_events(sources[0].files, build)
         progress("read items", 1, 5)
@@ -57,10 +58,12 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
 
 
 @contextmanager
-def building(settings: BuildSettings, out: Path, *, onto: Store | None = None) -> Iterator[Build]:
+def building(
+    settings: BuildSettings, out: Path, *, onto: Store | None = None, progress: Progress = silent
+) -> Iterator[Build]:
     """Hold a new generation of the store at `out`, published when the block ends, and a folder that goes with it."""
     with build_store(out) as writer, TemporaryDirectory(dir=writer.stage.folder) as scratch:
-        yield Build(settings, writer, Path(scratch), onto)
+        yield Build(settings, writer, Path(scratch), onto, progress=progress)
 
 
 def store_tables(buckets: Buckets, items: pl.DataFrame, build: Build, progress: Progress = silent) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models import NAMES
 from recsys_polars.recipes import history_before
 from recsys_polars.recipes.rank import METADATA_KEY
+from recsys_polars.recipes.trained import model_folder
+from recsys_polars.sealing import is_sealed
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
 
@@ -102,7 +104,10 @@ def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
 
 def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, Any]]:
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        untouched = is_sealed(file)
+        metadata = {} if untouched is False else pq.read_metadata(file).metadata or {}
+        if untouched is False or (METADATA_KEY in metadata and not untouched):
+            raise ArtefactError(f"{file}: damaged, its bytes are not those that rank wrote; rank again")
         predictions = pl.read_parquet(file, glob=False)
     except FileNotFoundError as error:
         raise InputError(f"{file}: expected predictions, found no such file") from error
@@ -133,10 +138,9 @@ def _run(metadata: bytes, file: Path) -> dict[str, Any]:
 def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
     """How long the model was trained, if it is still the one in the store."""
     kind = str(run.get("model"))
-    folder = store.models_folder / kind
-    if kind not in NAMES or not (folder / "CURRENT").is_file():
+    if kind not in NAMES or not (model_folder(store, kind) / "CURRENT").is_file():
         return None
-    manifest = current_generation(folder)[1]
+    manifest = current_generation(model_folder(store, kind))[1]
     return manifest["seconds"] if fingerprint(manifest["files"]) == run.get("model_files") else None
 
 

@@ -22,6 +22,7 @@ from recsys_polars.tables import (
     features_table,
     vector_columns,
 )
+from recsys_polars.vectors.tfidf import TEXT_DIMENSIONS
 
 Known = Mapping[str, np.ndarray[Any, np.dtype[np.bool_]]]
 
@@ -40,13 +41,22 @@ def fit_features(
     Returns:
         `ItemFeatures` with its vectors, and `UserMeans` with its means.
     """
-    features = item_features.build_item_features(
-        items, known.lazy(), item_features=settings.item_features, text=settings.text
-    )
+    features = _item_features(items, known.lazy(), settings)
     counts, means = user_means.aggregate_user_means(
         known.lazy(), items["item_id"], _side_by_side(features), before=before
     )
     return features, counts.with_columns(pl.Series("mean", means, dtype=pl.Array(pl.Float32, means.shape[1])))
+
+
+def _item_features(items: pl.DataFrame, known: pl.LazyFrame, settings: BuildSettings) -> pl.DataFrame:
+    return item_features.build_item_features(
+        items,
+        known,
+        item_features=settings.item_features,
+        text=settings.text,
+        encoded=settings.encoded,
+        dimensions=settings.text_dim or TEXT_DIMENSIONS,
+    )
 
 
 def _side_by_side(features: pl.DataFrame) -> Vectors:
@@ -90,12 +100,8 @@ def _store_features(items: pl.DataFrame, known: Known, build: Build) -> tuple[li
     writer, vectors = build.writer, {}
     blocks: list[str] = []
     for cut in CUTS:
-        features = item_features.build_item_features(
-            items,
-            items.lazy().filter(pl.Series(known[cut])).select("item_id"),
-            item_features=build.settings.item_features,
-            text=build.settings.text,
-        )
+        known_items = items.lazy().filter(pl.Series(known[cut])).select("item_id")
+        features = _item_features(items, known_items, build.settings)
         blocks = vector_columns(features.schema)
         writer.write(features_table(cut), features, ItemFeatures)
         writer.write_tensors(features_table(cut), {block: as_matrix(features[block]) for block in blocks})

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from recsys_polars.errors import InputError
+from recsys_polars.guards import scratch_folder
 from recsys_polars.models import AUTO, model_class
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import Progress, knowledge_before, silent
@@ -59,8 +59,8 @@ def measure_folds(
         )
     items, figures = store.scan("items").collect(), list[dict[str, Any]]()
     for number, fold in enumerate(folds, 1):
-        with TemporaryDirectory(prefix="recsys-polars-fold-") as folder:
-            of_fold = store_fold(fold, items, fold_settings(store), Path(folder) / "store")
+        with scratch_folder(store.path) as folder:
+            of_fold = store_fold(fold, items, fold_settings(store), folder / "store")
             for seed in range(settings.seed, settings.seed + n_seeds):
                 progress("measure folds", len(figures), n_folds * n_seeds)
                 found = _measure(of_fold, kind, replace(settings, seed=seed), first_seed=settings.seed)

@@ -4,11 +4,10 @@ Beside the file lies a folder `.NAME.parts` while it is being written: `job.json
 and on are the parts that are complete. A run with the same job takes them over; one with another begins anew.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import pyarrow.parquet as pq
 
 from recsys_polars.artefacts import sync, write_text
 from recsys_polars.errors import InputError
+from recsys_polars.guards import exclusive, refuse_link
+from recsys_polars.sealing import is_sealed, write_sealed_parquet
 
 
 @dataclass(frozen=True)
@@ -27,22 +28,20 @@ class Parts:
     folder: Path
 
     def has(self, number: int) -> bool:
-        """Return whether a part is complete."""
-        return self._path(number).is_file()
+        """Return whether a part is complete and as it was written."""
+        return self._path(number).is_file() and bool(is_sealed(self._path(number)))
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write a part; it is there as a whole or not at all."""
         beside = self.folder / "unfinished"
-        pq.write_table(table, beside)
+        write_sealed_parquet(beside, [table], table.schema, {})
         sync(beside)
         beside.replace(self._path(number))
 
     def join(self, target: Path, n_parts: int, schema: pa.Schema, metadata: Mapping[bytes, str]) -> None:
-        """Write all parts into one file, a row group each."""
-        with pq.ParquetWriter(target, schema) as writer:
-            for number in range(n_parts):
-                writer.write_table(pq.read_table(self._path(number), schema=schema))
-            writer.add_key_value_metadata(dict(metadata))
+        """Write all parts into one file, a row group each, in which no byte can change unnoticed."""
+        parts = (pq.read_table(self._path(number), schema=schema) for number in range(n_parts))
+        write_sealed_parquet(target, parts, schema, metadata)
         sync(target)
 
     def _path(self, number: int) -> Path:
@@ -60,11 +59,11 @@ def parts_of(out: Path, job: Mapping[str, Any]) -> Iterator[Parts]:
     """
     if not out.name or (out.exists() and not out.is_file()):
         raise InputError(f"--out {out}: expected a file to write, found something else")
-    folder = out.with_name(f".{out.name}.parts")
+    folder = refuse_link(out.with_name(f".{out.name}.parts"))
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(exclusive(folder / ".lock"))
         except BlockingIOError as error:
             raise InputError(f"--out {out}: another ranking is writing there; wait for it to end") from error
         try:

@@ -10,12 +10,15 @@ import polars as pl
 from recsys_polars import catalogue
 from recsys_polars.artefacts import sha256
 from recsys_polars.errors import InputError, TableError
+from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.embedded import embedded_files
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items, reading
 from recsys_polars.sources.files import printable
 from recsys_polars.splitting import Split
 from recsys_polars.store import Store, StoreWriter
 from recsys_polars.tables import Items
+from recsys_polars.vectors.clip import CLIP_IMG, CLIP_TEXT
+from recsys_polars.vectors.minilm import MINILM
 
 ORIGIN = ("file", "line", "rule", "found")
 """Where a parsed row comes from, and what is wrong with it."""
@@ -46,8 +49,17 @@ class BuildSettings:
     min_user_interactions: int = 1
     min_item_interactions: int = 1
     text: str = "tfidf"
+    text_dim: int | None = None
+    clip: str | None = None
+    images: str | None = None
     memory_bytes: int = 2 << 30
     strict: bool = False
+
+    @property
+    def encoded(self) -> list[str]:
+        """The vector columns of `items` that encoders make."""
+        asked = {MINILM: self.text == MINILM, CLIP_TEXT: self.clip, CLIP_IMG: self.images}
+        return [block for block, is_asked in asked.items() if is_asked]
 
 
 @dataclass
@@ -77,6 +89,7 @@ class Build:
         scratch: a folder for what nobody keeps.
         onto: the store that is appended to.
         ledger: what became of every row so far.
+        progress: told of what takes long.
     """
 
     settings: BuildSettings
@@ -84,6 +97,7 @@ class Build:
     scratch: Path
     onto: Store | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    progress: Progress = silent
 
     def rows_on_record(self, table: str) -> tuple[int, int]:
         """Return how many rows the store appended to had read for a table, and how many of them it rejected."""
@@ -172,8 +186,8 @@ def _strictly(table: str, rejects: pl.LazyFrame, n_rejected: int) -> str:
     return f"--strict: {table}: expected no rows that break a rule, found {n_rejected:,}: {shown}{more}"
 
 
-def store_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Build) -> pl.DataFrame:
-    """Write the catalogue into the store: the items of the metadata and those of the interactions; return it.
+def read_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Build) -> pl.DataFrame:
+    """Return the catalogue: the items of the metadata and those of the interactions.
 
     Args:
         files: of metadata.
@@ -182,7 +196,6 @@ def store_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Bui
     """
     items = _read_items(files, build) if files or any(build.rows_on_record("items")) else Items.create_empty()
     catalogued: pl.DataFrame = catalogue.complete_catalogue(items, seen_ids.to_frame("item_id").lazy())
-    build.writer.write("items", catalogued, Items)
     return catalogued
 
 
@@ -205,9 +218,10 @@ def _stored_items(build: Build) -> list[pl.LazyFrame]:
     """The items that the metadata of the store appended to described: all but those that interactions alone know."""
     if build.onto is None:
         return []
+    described = build.onto.scan("items").drop(build.settings.encoded)  # made of the others, once all are known
     says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
     seen = build.onto.scan("interactions").select(pl.col("item_id").unique()).collect().to_series()
-    return [build.onto.scan("items").filter(says_more | ~pl.col("item_id").is_in(seen.implode()))]
+    return [described.filter(says_more | ~pl.col("item_id").is_in(seen.implode()))]
 
 
 def fingerprints(files: Sequence[ParsedFile]) -> list[dict[str, Any]]:

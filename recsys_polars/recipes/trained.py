@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_polars.artefacts import checked_file, current_generation, staged, write_text
+from recsys_polars.artefacts import checked_file, current_generation, held_generation, staged, write_text
 from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.guards import refuse_link
 from recsys_polars.models import NAMES
 from recsys_polars.store import Store
 
@@ -19,17 +20,29 @@ def publish_model(store: Store, kind: str, save: Callable[[Path], None], facts: 
         save: writes the model's files into an empty folder.
         facts: for the manifest: settings, figures of the training, seconds.
     """
-    with staged(store.models_folder / kind) as stage:
+    with staged(model_folder(store, kind)) as stage:
         save(stage.folder)
         for file in sorted(stage.folder.iterdir()):
             stage.add_file(file.name)
         stage.facts |= {"kind": kind, "store": store.identity, **facts}
     write_text(store.models_folder / "CURRENT", kind)
-    return current_generation(store.models_folder / kind)[1]
+    store.models.pop(kind, None)
+    return current_generation(model_folder(store, kind))[1]
+
+
+def model_folder(store: Store, kind: str) -> Path:
+    """Return where a kind of model lies.
+
+    Raises:
+        ArtefactError: it is a symbolic link.
+    """
+    return refuse_link(store.models_folder / kind)
 
 
 def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]:
     """Return the folder of a trained model, the one trained last where `kind` is None, and its manifest.
+
+    An open store finds the same model each time, which is not removed before the store is gone.
 
     Raises:
         InputError: an unknown kind.
@@ -38,10 +51,19 @@ def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]
     kind = kind or _trained_last(store)
     if kind not in NAMES:
         raise InputError(f"model: expected one of {', '.join(NAMES)}, found {kind!r}")
-    folder = store.models_folder / kind
-    if not (folder / "CURRENT").is_file():
-        raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
-    generation, manifest = current_generation(folder)
+    if kind not in store.models:
+        folder = model_folder(store, kind)
+        if not (folder / "CURRENT").is_file():
+            raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
+        generation, manifest, held = held_generation(folder)
+        _check(store, kind, folder / generation, manifest)
+        store.models[kind] = (folder / generation, manifest, held)
+    found: tuple[Path, Mapping[str, Any]] = store.models[kind][:2]
+    return found
+
+
+def _check(store: Store, kind: str, generation: Path, manifest: Mapping[str, Any]) -> None:
+    folder = generation.parent
     missing = [key for key in ("kind", "store", "settings", "seconds") if key not in manifest]
     if missing or not isinstance(manifest["settings"], dict) or "recipe" not in manifest["settings"]:
         raise ArtefactError(
@@ -55,12 +77,11 @@ def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]
             f"{manifest['store']}; run train --model {kind} again"
         )
     for name in manifest["files"]:
-        checked_file(folder / generation, name, manifest)
-    return folder / generation, manifest
+        checked_file(generation, name, manifest)
 
 
 def _trained_last(store: Store) -> str:
-    pointer = store.models_folder / "CURRENT"
+    pointer = refuse_link(store.models_folder / "CURRENT")
     if not pointer.is_file():
         raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
     kind = pointer.read_text(encoding="utf-8", errors="replace").strip()

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from recsys_polars.artefacts import locked
 from recsys_polars.errors import InputError
+from recsys_polars.guards import locked
 from recsys_polars.models import model_class
 from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import FitSettings

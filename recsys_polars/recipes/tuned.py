@@ -1,6 +1,5 @@
 """What a search found for a kind of model, kept in STORE/models/KIND.tuned.json."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,8 +7,10 @@ from typing import Any
 
 from recsys_polars.artefacts import write_text
 from recsys_polars.errors import ArtefactError
+from recsys_polars.guards import refuse_link
 from recsys_polars.models.options import NAMES, OPTIONS
 from recsys_polars.models.protocol import FitSettings
+from recsys_polars.sealing import seal, unseal
 from recsys_polars.store import Store
 
 FORMAT_VERSION = 1
@@ -78,14 +79,13 @@ class Tuned:
 
 def tuned_path(store: Store, kind: str) -> Path:
     """Return where the search of a kind is kept."""
-    return store.models_folder / f"{kind}.tuned.json"
+    return refuse_link(store.models_folder / f"{kind}.tuned.json")
 
 
 def write_tuned(path: Path, tuned: Tuned) -> None:
     """Write a search, replacing the old file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format_version": FORMAT_VERSION, **asdict(tuned)}, indent=1, sort_keys=True, allow_nan=False)
-    write_text(path, f"{text}\n")
+    write_text(path, seal({"format_version": FORMAT_VERSION, **asdict(tuned)}))
 
 
 def read_tuned(store: Store, kind: str) -> Tuned | None:
@@ -95,10 +95,17 @@ def read_tuned(store: Store, kind: str) -> Tuned | None:
         ArtefactError: the file is damaged.
     """
     path = tuned_path(store, kind)
-    if not path.is_file():
-        return None
+    return read_search(path, kind) if path.is_file() else None
+
+
+def read_search(path: Path, kind: str) -> Tuned:
+    """Return the search in a file.
+
+    Raises:
+        ArtefactError: it is damaged.
+    """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = unseal(path.read_bytes().decode())
         if raw["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {raw['format_version']}")  # noqa: TRY301
         trials, best = tuple(_trial(one, kind) for one in raw["trials"]), _trial(raw["best"], kind)

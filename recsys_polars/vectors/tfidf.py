@@ -12,6 +12,11 @@ TEXT_DIMENSIONS = 100
 MAX_TERMS = 50_000
 
 
+def texts_of(items: pl.DataFrame) -> pl.Series:
+    """Return title and description of each of the `Items`; empty where both are missing."""
+    return items.select(pl.concat_str("title", "description", separator=" ", ignore_nulls=True)).to_series()
+
+
 def tfidf_vectors(items: pl.DataFrame, known: pl.Series, *, dimensions: int = TEXT_DIMENSIONS) -> Vectors:
     """Turn the text of each item into a vector, fitted on the known items alone.
 
@@ -24,7 +29,7 @@ def tfidf_vectors(items: pl.DataFrame, known: pl.Series, *, dimensions: int = TE
         Shape (n_items, dimensions). Items without text, or without a known word, are zeros; so is every dimension that
         the known texts can't fill (fewer texts or words than dimensions).
     """
-    texts = items.select(pl.concat_str("title", "description", separator=" ", ignore_nulls=True)).to_series()
+    texts = texts_of(items)
     vectors = np.zeros((items.height, dimensions), dtype=np.float32)
     fitted_on = texts.filter(known & (texts.str.strip_chars() != ""))
     # A word of one text alone says nothing of any other; with few texts there is no choice.
@@ -37,7 +42,8 @@ def tfidf_vectors(items: pl.DataFrame, known: pl.Series, *, dimensions: int = TE
         return vectors
     everything = words.transform(texts.to_list())
     # Its last bits depend on the number of threads; a store must not.
-    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):  # one text alone has no variance to explain
+    # Texts all alike have no variance to explain.
+    with threadpool_limits(limits=1), np.errstate(invalid="ignore", divide="ignore"):
         if terms.shape[1] == 1:
             reduced = everything.toarray()  # TruncatedSVD wants two words or more
         else:

@@ -23,6 +23,7 @@ from click.testing import Result
 
 from recsys_polars.models import KINDS
 from recsys_polars.recipes.rank import METADATA_KEY
+from tests.forging import forge
 
 HEADER = "user_id,item_id,rating,event_time\n"
 START = 1_262_304_000
@@ -597,8 +598,7 @@ def test_a_damaged_current_is_named_and_a_build_mends_it(
 def test_a_manifest_of_another_version_or_shape_is_refused(
     refuse: Callable[..., str], world: Any, store: Path, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    file = store / "000001" / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    forge(store, lambda manifest: {**manifest, **change})
     refuse("train", "--model", "popularity", "--store", store)
     refuse("rank", "--model", "popularity", "--store", store, "--out", tmp_path / "p.parquet")
 

@@ -32,6 +32,9 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--test-n": 1,
         "--valid-fraction": 0.1,
         "--text": "tfidf",
+        "--clip": None,
+        "--images": None,
+        "--text-dim": None,
         "--memory": 2_000_000_000,
         "--out": Path("data/store"),
     },
@@ -315,7 +318,7 @@ def test_a_stopped_build_leaves_the_old_store_whole_and_the_next_one_clears_up(
         stdout, stderr = build.communicate()
     assert (build.returncode, stdout) == (code, "")
     assert "Traceback" not in stderr
-    assert (store / "CURRENT").read_text() == "000001\n"
+    assert (store / "CURRENT").read_text().strip() == "000001"
     assert bool(left_overs(store)) == (sent == signal.SIGKILL)
     accept("rank", "--store", store, "--model", "popularity", "--out", tmp_path / "p.parquet")
     accept("build-features", "--interactions", world.log, "--out", store)
