@@ -153,8 +153,7 @@ def _files(work: Path) -> list[str]:
 
 
 def _run(words: str) -> int:
-    program.main(words.split(), standalone_mode=False)
-    return 0
+    return program.main(words.split(), standalone_mode=False) or 0
 
 
 def _run_until(words: str, at: int) -> int:

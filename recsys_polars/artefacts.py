@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,12 +91,40 @@ def _remove_if_unused(path: Path) -> None:
 
 
 def _publish(path: Path, stage: Stage) -> None:
+    _share_equal_files(path, stage)
     write_text(stage.folder / MANIFEST, seal({"format_version": FORMAT_VERSION, "files": stage.files, **stage.facts}))
     stage.folder.rename(path / stage.generation)
     sync(path)
     write_text(path / "CURRENT", f"{stage.generation}\n")
     write_text(path / PUBLISHED, f"{stage.generation}\n")
     remove_older(path, keep=KEPT_GENERATIONS)
+
+
+def _share_equal_files(path: Path, stage: Stage) -> None:
+    """Have the generation before hold the same files, where they are equal, as far as the file system has hard links.
+
+    It takes the new ones: they were written just now, whatever has become of its own since.
+    """
+    with suppress(ArtefactError, OSError):
+        before, manifest = current_generation(path)
+        for name, entry in stage.files.items():
+            if manifest["files"].get(name, {}).get("sha256") == entry["sha256"]:
+                link = stage.folder / f"{STAGING}link"
+                os.link(stage.folder / name, link)
+                link.replace(path / before / name)
+
+
+def tidy(path: Path, then: Callable[[], None]) -> None:
+    """Do what a run had left to do that was killed once its generation was published.
+
+    Raises:
+        ArtefactError: another run is writing there.
+    """
+    with locked(path):
+        clear_left_overs(path)
+        write_text(path / PUBLISHED, f"{_current(path)}\n")
+        remove_older(path, keep=KEPT_GENERATIONS)
+        then()
 
 
 def clear_left_overs(path: Path) -> list[Removed]:

@@ -27,6 +27,7 @@ from recsys_polars.artefacts import (
     generations,
     held_generation,
     staged,
+    tidy,
 )
 from recsys_polars.errors import ArtefactError, TableError
 from recsys_polars.guards import Hold, refuse_link
@@ -75,7 +76,7 @@ class Store:
         Raises:
             ArtefactError: this generation has no such table, or it is damaged.
         """
-        return pl.scan_parquet(self._file(f"{table}.parquet"))
+        return pl.scan_parquet(self._file(f"{table}.parquet"), glob=False)
 
     def rejects(self, table: str) -> pl.LazyFrame | None:
         """Return the rows of raw files that broke a rule, unread; None where there were none.
@@ -84,7 +85,7 @@ class Store:
             ArtefactError: they are damaged.
         """
         entry = self.manifest.get("rejects", {}).get(table)
-        return entry and pl.scan_parquet(self._file(entry["file"]))
+        return entry and pl.scan_parquet(self._file(entry["file"]), glob=False)
 
     def tensors(self, table: str) -> dict[str, Vectors]:
         """Return the vectors of a table by name, memory-mapped.
@@ -137,7 +138,7 @@ class StoreWriter:
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return a table already written, unread."""
-        return pl.scan_parquet(self.stage.folder / f"{table}.parquet")
+        return pl.scan_parquet(self.stage.folder / f"{table}.parquet", glob=False)
 
     def write(self, table: str, frame: pl.DataFrame, contract: type[dy.Schema]) -> None:
         """Write a table in the order of its rows, once it keeps its contract.
@@ -203,7 +204,8 @@ class StoreWriter:
         name = f"{_REJECTS}{table}"
         path = self.stage.folder / f"{name}.parquet"
         rows.sink_parquet(path)
-        by_rule = pl.scan_parquet(path).group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
+        rules = pl.scan_parquet(path, glob=False).group_by("rule").len()
+        by_rule = rules.sort("len", "rule", descending=[True, False]).collect()
         if by_rule.is_empty():
             path.unlink()
             return
@@ -223,6 +225,11 @@ def build_store(path: Path) -> Iterator[StoreWriter]:
     refuse_link(path / "rejects")
     with staged(path, then=lambda: show_rejects(path)) as stage:
         yield StoreWriter(stage)
+
+
+def tidy_store(path: Path) -> None:
+    """Do what a build had left to do that was killed once its generation was published; see `artefacts.tidy`."""
+    tidy(path, then=lambda: show_rejects(path))
 
 
 def show_rejects(path: Path) -> None:

@@ -11,6 +11,7 @@ from recsys_polars.artefacts import (
     checked_file,
     current_generation,
     generations,
+    read_manifest,
     sha256,
     staged,
     write_text,
@@ -249,6 +250,17 @@ def test_a_missing_generation_is_named(tmp_path) -> None:
         ArtefactError, match="CURRENT: expected 000001, which was published last, found 000009; write it there"
     ):
         current_generation(tmp_path)
+
+
+def test_what_stays_the_same_is_on_disk_once_and_is_whole_in_both_generations(tmp_path) -> None:
+    publish(tmp_path, "same")
+    old = tmp_path / "000001" / "a.txt"
+    old.write_bytes(b"rot")
+    publish(tmp_path, "same")
+    assert old.samefile(tmp_path / "000002" / "a.txt")
+    assert checked_file(old.parent, "a.txt", read_manifest(old.parent)) == old
+    publish(tmp_path, "another")
+    assert (tmp_path / "000002" / "a.txt").read_text() == "same"
 
 
 def test_a_pointer_that_names_an_older_generation_than_was_published_is_refused(tmp_path) -> None:

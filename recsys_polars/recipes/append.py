@@ -14,11 +14,24 @@ from recsys_polars.recipes.build import building, store_tables
 from recsys_polars.recipes.encode import check_models, store_catalogue
 from recsys_polars.recipes.events import into_buckets, read_events
 from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
-from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items
-from recsys_polars.store import Store, open_store
+from recsys_polars.sources import (
+    ParsedFile,
+    ParsedInteractions,
+    ParsedItems,
+    find_files,
+    read_interactions,
+    read_items,
+)
+from recsys_polars.sources.formats import INTERACTIONS, ITEMS
+from recsys_polars.store import Store, open_store, tidy_store
 from recsys_polars.tables import vector_columns
 
-Source = TypeVar("Source", ParsedInteractions, ParsedItems)
+Found = TypeVar("Found")
+_USERS = {
+    *("user_id", *INTERACTIONS.usual["user_id"]),
+    *(name for layout in INTERACTIONS.layouts for name in layout.names.get("user_id", ())),
+}
+"""Columns that items never have: a log that lacks something else isn't to pass for items."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +77,15 @@ def append_features(
         ArtefactError: no store there, or another build is at work.
     """
     store = open_store(path)
+    if "asked" not in store.manifest:
+        raise ArtefactError(
+            f"{path}: expected a store of this version, found one that can't be added to; build it again"
+        )
     settings = replace(settings_of(store), memory_bytes=memory_bytes, strict=strict)
     new = _open(store, settings, patterns)
     files = [*new.interaction_files, *new.item_files]
     if not files:
+        tidy_store(path)  # the run that appended them may have been killed since
         return store
     check_models(settings)
     with building(settings, path, onto=store, progress=progress) as build:
@@ -87,10 +105,11 @@ def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]
     """What the manifest says of where all rows came from."""
     said, parameters = store.manifest, dict(store.manifest["parameters"])
     if new.item_files and parameters["items"] is None:
-        parameters["items"] = patterns[0]
+        parameters["items"] = str(new.item_files[0].path)
     left_out = [*said["left_out_columns"], *(name for source in new.items for name in source.left_out)]
     return {
         "parameters": parameters,
+        "asked": said["asked"],
         "inputs": [*said["inputs"], *fingerprints([*new.interaction_files, *new.item_files])],
         "left_out_columns": list(dict.fromkeys(left_out)),
         "appended": [*said.get("appended", []), {"to": store.generation, "paths": list(patterns)}],
@@ -98,60 +117,78 @@ def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]
 
 
 def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _New:
-    """Tell interactions from items by their columns, and pass over files that the store was built from."""
-    had = {entry["sha256"] for entry in store.manifest["inputs"]}
-    new = _New([], [])
-    for pattern in patterns:
+    """Tell interactions from items by their columns, file by file; pass over bytes that were read before."""
+    had, new = {entry["sha256"] for entry in store.manifest["inputs"]}, _New([], [])
+    for path in [path for pattern in patterns for path in _files(pattern)]:
+        fingerprint = sha256(path)
+        if fingerprint in had:
+            continue
+        had.add(fingerprint)
         asked = {"format": store.manifest["asked"]["format"], "columns": settings.columns}
-        interactions = _attempt(read_interactions, pattern, **asked, implicit=store.manifest["asked"]["implicit"])
-        items = _attempt(read_items, pattern, **asked, item_features=settings.item_features)
-        if isinstance(interactions, InputError) and isinstance(items, InputError):
-            raise InputError(
-                f"--append {pattern}: expected interactions or items, found neither. As interactions: {interactions}. "
-                f"As items: {items}"
-            )
-        taken = set[Path]()
-        if isinstance(interactions, ParsedInteractions):
-            _check_interactions(pattern, interactions, settings)
-            new.interactions.append(_without(interactions, had))
-            taken = {file.path for file in interactions.files}
-        # What has the columns of interactions has an item_id too; a folder may hold both.
-        if isinstance(items, ParsedItems) and taken.isdisjoint(file.path for file in items.files):
-            _check_items(pattern, items, store, settings)
-            new.items.append(_without(items, had))
+        interactions = _attempt(read_interactions, str(path), **asked, implicit=store.manifest["asked"]["implicit"])
+        if isinstance(interactions, ParsedInteractions):  # first: such a file has all that items need
+            _check_interactions(path, interactions, settings)
+            new.interactions.append(interactions)
+            continue
+        items = _attempt(read_items, str(path), **asked, item_features=settings.item_features)
+        if isinstance(items, InputError):
+            raise InputError(f"--append {path}: expected interactions or items, found neither: {items}")
+        if not _USERS.isdisjoint(items.left_out):
+            raise InputError(f"--append {path}: {interactions}")
+        _check_items(path, items, _vectors_and_features(store, settings, new))
+        new.items.append(items)
     return new
 
 
-def _attempt(read: Callable[..., Source], pattern: str, **asked: Any) -> Source | InputError:
+def _files(pattern: str) -> list[Path]:
+    """The files that either kind would take."""
+    kinds = (INTERACTIONS.file_names, ITEMS.file_names), (ITEMS.file_names, INTERACTIONS.file_names)
+    found = [_attempt(find_files, pattern, prefer=prefer, avoid=avoid) for prefer, avoid in kinds]
+    paths = {path for paths in found if not isinstance(paths, InputError) for path in paths}
+    if not paths:
+        raise InputError(f"--append {found[0]}")
+    return sorted(paths)
+
+
+def _attempt(read: Callable[..., Found], pattern: str, **asked: Any) -> Found | InputError:
     try:
         return read(pattern, **asked)
     except InputError as error:
         return error
 
 
-def _without(source: Source, had: set[str]) -> Source:
-    return replace(source, files=[file for file in source.files if sha256(file.path) not in had])
-
-
-def _check_interactions(pattern: str, source: ParsedInteractions, settings: BuildSettings) -> None:
+def _check_interactions(path: Path, source: ParsedInteractions, settings: BuildSettings) -> None:
     """A build from all files at once would refuse these."""
     if source.format != settings.format:
-        raise InputError(f"--append {pattern}: expected {settings.format}, as in the store, found {source.format}")
+        raise InputError(f"--append {path}: expected {settings.format}, as in the store, found {source.format}")
     if source.implicit != settings.implicit:
         expected, found = ("no ratings", "some") if settings.implicit else ("ratings", "none")
-        raise InputError(f"--append {pattern}: expected {expected}, as in the store, found {found}")
+        raise InputError(f"--append {path}: expected {expected}, as in the store, found {found}")
 
 
-def _check_items(pattern: str, source: ParsedItems, store: Store, settings: BuildSettings) -> None:
+def _vectors_and_features(store: Store, settings: BuildSettings, new: _New) -> dict[str, str] | None:
+    """Those of the items so far, by name; None where there is no metadata yet."""
+    if settings.items is None:
+        return _shapes(new.items[0]) if new.items else None
     schema = store.scan("items").collect_schema()
-    features = {name: schema[name] for name in settings.item_features}
-    vectors = {name: schema[name] for name in vector_columns(schema) if name not in settings.encoded}
-    expected = {**{name: str(dtype) for name, dtype in features.items()}, **{n: str(d) for n, d in vectors.items()}}
-    found = {name: str(dtype) for name, dtype in source.item_features.items()}
-    found |= {name: str(pl.Array(pl.Float32, width)) for name, width in source.vectors.items()}
-    if settings.items is not None and found != expected:
+    return {
+        name: str(schema[name])
+        for name in (*settings.item_features, *vector_columns(schema))
+        if name not in settings.encoded
+    }
+
+
+def _shapes(source: ParsedItems) -> dict[str, str]:
+    features = {name: str(dtype) for name, dtype in source.item_features.items()}
+    return features | {name: str(pl.Array(pl.Float32, width)) for name, width in source.vectors.items()}
+
+
+def _check_items(path: Path, source: ParsedItems, expected: dict[str, str] | None) -> None:
+    """A build from all files at once would refuse these."""
+    found = _shapes(source)
+    if expected is not None and found != expected:
         raise InputError(
-            f"--append {pattern}: expected the vectors and item features of the store, {_shown(expected)}; "
+            f"--append {path}: expected the vectors and item features of the store, {_shown(expected)}; "
             f"found {_shown(found)}"
         )
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import polars as pl
 
 from recsys_polars.errors import InputError
+from recsys_polars.guards import refuse_link
 from recsys_polars.recipes.raw import Build, BuildSettings, read_catalogue
 from recsys_polars.sources import ParsedFile, ParsedItems
 from recsys_polars.tables import Items
@@ -113,7 +114,8 @@ def _with_images(items: pl.DataFrame, folder: Path, encoder: Encoder[ImageFile],
 
 
 def _encode(encoder: Encoder[Content], contents: dict[str, Content], build: Build) -> Encodings:
-    found = encode_contents(encoder, contents, build.writer.stage.folder.parent / CACHE, progress=build.progress)
+    cache = refuse_link(build.writer.stage.folder.parent / CACHE)
+    found = encode_contents(encoder, contents, cache, progress=build.progress)
     facts = {"encoder": encoder.fingerprint, "contents": found.vectors.height, "new": found.n_new - len(found.broken)}
     build.writer.stage.facts.setdefault("encoded", {})[encoder.block] = facts
     return found

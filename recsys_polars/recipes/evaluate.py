@@ -110,7 +110,7 @@ def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, 
         metadata = {} if untouched is False else pq.read_metadata(file).metadata or {}
         if untouched is False or (METADATA_KEY in metadata and not untouched):
             raise ArtefactError(f"{file}: damaged, its bytes are not those that rank wrote; rank again")
-        predictions = pl.read_parquet(file)
+        predictions = pl.read_parquet(file, glob=False)
     except FileNotFoundError as error:
         raise InputError(f"{file}: expected predictions, found no such file") from error
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:

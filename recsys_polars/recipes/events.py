@@ -71,10 +71,10 @@ def read_events(files: Sequence[ParsedFile], build: Build) -> Events:
         paths.append(build.scratch / f"raw-{len(paths):06d}.parquet")
         with reading(file.path):
             file.rows.select(*columns, "rating", "event_time", *texts).sink_parquet(paths[-1], compression="lz4")
-    parsed, rejected = pl.scan_parquet(paths), pl.col("raw rule").is_not_null()
+    parsed, rejected = pl.scan_parquet(paths, glob=False), pl.col("raw rule").is_not_null()
     raw = {name: pl.col(f"raw {name}") for name in (*numbers, *ORIGIN)}
     rejects = parsed.filter(rejected).select(pl.col("rating", "event_time"), **raw)
-    new = pl.scan_parquet(paths[-len(files) :]) if files else parsed.clear()
+    new = pl.scan_parquet(paths[-len(files) :], glob=False) if files else parsed.clear()
     n_rows = accept("interactions", new.select(rejected), rejects.select(*Interactions.column_names(), *ORIGIN), build)
     if not n_rows:
         rules = rejects.group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
@@ -122,4 +122,7 @@ def _parted(rows: pl.LazyFrame, bucket_of_user: pl.Series, build: Build) -> list
     folder = build.scratch / "buckets"
     keyed = rows.with_columns(bucket=lookup("user_id", bucket_of_user))
     keyed.sink_parquet(pl.PartitionBy(folder, key="bucket", include_key=False), compression="lz4", mkdir=True)
-    return [pl.scan_parquet(folder / f"bucket={bucket}" / "*.parquet", hive_partitioning=False) for bucket in buckets]
+    return [
+        pl.scan_parquet(sorted((folder / f"bucket={bucket}").iterdir()), glob=False, hive_partitioning=False)
+        for bucket in buckets
+    ]

@@ -45,9 +45,11 @@ def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
 def _read(path: Path, column: str) -> pl.Series:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return pl.read_parquet(path, columns=[column])[column]
+        return pl.read_parquet(path, columns=[column], glob=False)[column]
     if suffix in _SEPARATORS:
-        return pl.read_csv(path, columns=[column], infer_schema=False, separator=_SEPARATORS[suffix])[column]
+        return pl.read_csv(path, columns=[column], infer_schema=False, separator=_SEPARATORS[suffix], glob=False)[
+            column
+        ]
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -223,7 +223,7 @@ def _read_items(files: Sequence[ParsedFile], build: Build) -> pl.DataFrame:
     for file, path in zip(files, paths, strict=True):
         with reading(file.path):
             file.rows.sink_parquet(path)
-    parsed = pl.scan_parquet(paths) if paths else Items.create_empty().lazy().with_columns(**NO_ORIGIN)
+    parsed = pl.scan_parquet(paths, glob=False) if paths else Items.create_empty().lazy().with_columns(**NO_ORIGIN)
     rejected = pl.col("rule").is_not_null()
     n_rows = accept("items", parsed.select(rejected), parsed.filter(rejected), build)
     rows = [*_stored_items(build), parsed.filter(~rejected).drop(ORIGIN)]

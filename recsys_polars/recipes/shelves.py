@@ -67,7 +67,7 @@ def _named(pairs: pl.DataFrame, users: pl.Series, titles: pl.DataFrame) -> pl.Da
 
 
 def _ranked(file: Path, users: pl.Series, titles: pl.DataFrame) -> pl.DataFrame:
-    lists = pl.scan_parquet(file).filter(pl.col("user_id").is_in(users.implode())).collect()
+    lists = pl.scan_parquet(file, glob=False).filter(pl.col("user_id").is_in(users.implode())).collect()
     return lists.sort("user_id", "rank").join(titles, on="item_id", maintain_order="left")
 
 

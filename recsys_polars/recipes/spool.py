@@ -24,11 +24,11 @@ class Spool:
 
     def read(self, table: str, bucket: int) -> pl.DataFrame:
         """Return the frame of a bucket."""
-        return pl.read_parquet(self._path(table, bucket))
+        return pl.read_parquet(self._path(table, bucket), glob=False)
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return the frames of all buckets in their order, unread."""
-        return pl.scan_parquet(sorted(self.folder.glob(f"{table}-*.parquet")))
+        return pl.scan_parquet(sorted(self.folder.glob(f"{table}-*.parquet")), glob=False)
 
     def _path(self, table: str, bucket: int) -> Path:
         return self.folder / f"{table}-{bucket:06d}.parquet"

@@ -25,6 +25,7 @@ from recsys_polars.errors import ArtefactError
 from recsys_polars.guards import SCRATCH, hold, refuse_link
 from recsys_polars.models import NAMES
 from recsys_polars.recipes import Progress, silent
+from recsys_polars.recipes.encode import CACHE
 from recsys_polars.recipes.tuned import SPACES, read_search
 from recsys_polars.store import rejects_of
 
@@ -66,7 +67,7 @@ def verify_store(path: Path, *, progress: Progress = silent) -> Findings:
     """Check every file of every generation of a store and of its models against its manifest.
 
     The bytes and their sha256, the rows and columns of Parquet footers, the shapes of tensors, what CURRENT names,
-    copies of rejects, searches, symbolic links, and files that nobody wrote there.
+    copies of rejects, searches, encoded texts and images, symbolic links, and files that nobody wrote there.
 
     Raises:
         ArtefactError: no store there.
@@ -75,8 +76,9 @@ def verify_store(path: Path, *, progress: Progress = silent) -> Findings:
         raise ArtefactError(f"{path}: expected a feature store, found none")
     found = Findings()
     progress("verify", 0, 2)
-    _verify_generations(path, found, beside={"rejects", "models"})
+    _verify_generations(path, found, beside={"rejects", "models", CACHE})
     _verify_rejects(path, found)
+    _verify_cache(path / CACHE, found)
     progress("verify", 1, 2)
     _verify_models(path / "models", found)
     return found
@@ -153,6 +155,18 @@ def _verify_rejects(path: Path, found: Findings) -> None:
 def _verify_copy(file: Path, of: Path) -> None:
     if sha256(file) != read_manifest(of.parent)["files"].get(of.name, {}).get("sha256"):
         raise ArtefactError(f"{file}: damaged, it is no copy of {of}; remove it, the next build copies it again")
+
+
+def _verify_cache(cache: Path, found: Findings) -> None:
+    with found.noting():
+        for folder in sorted(refuse_link(cache).iterdir()) if cache.is_dir() else []:
+            left = left_overs(refuse_link(folder))
+            found.left_overs += left
+            for file in sorted(set(folder.iterdir()) - set(left)):
+                with found.noting():
+                    if sha256(refuse_link(file)) != file.stem:
+                        raise ArtefactError(f"{file}: damaged; the next build removes it and encodes again")
+                    found.count(file)
 
 
 def _verify_models(models: Path, found: Findings) -> None:

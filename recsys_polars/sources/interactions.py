@@ -95,7 +95,7 @@ def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, lates
     parsed = values.with_columns(rule.alias("rule"), found.alias("found")).select(
         "user_id",
         "item_id",
-        pl.col("rating").cast(pl.Float32),
+        _unsigned_zero(pl.col("rating").cast(pl.Float32)),
         # A time out of range is in `found`; here it could be one that Python has no date for.
         pl.when(pl.col("event_time").is_between(EARLIEST, latest)).then("event_time"),
         pl.lit(str(raw.path)).alias("file"),
@@ -104,6 +104,11 @@ def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, lates
         "found",
     )
     return without_last_blank(parsed, raw)
+
+
+def _unsigned_zero(rating: pl.Expr) -> pl.Expr:
+    """0.0 for -0.0: ratings that tie must have the same bytes. Polars does away with a sum of 0.0."""
+    return pl.when(rating == 0).then(pl.lit(0.0, pl.Float32)).otherwise(rating).alias("rating")
 
 
 def _rating_checks(text: pl.Expr, layout: Layout) -> list[tuple[pl.Expr, str, pl.Expr]]:

@@ -30,7 +30,7 @@ def check_clip(folder: Path) -> None:
     if missing:
         raise InputError(f"--clip {folder}: expected the folder of a CLIP model, found no {missing[0]} there")
     if not any(folder.glob("*.safetensors")):
-        raise InputError(f"--clip {folder}: expected weights in safetensors, found none; nothing pickled is loaded")
+        raise InputError(f"--clip {folder}: expected weights in safetensors, found none; no other kind is loaded")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def check_and_open(folder: Path) -> Clip:
     [
         (without("config.json"), "found no config.json there"),
         (without("model.safetensors"), "expected weights in safetensors, found none"),
-        (pickled, "expected weights in safetensors, found none; nothing pickled is loaded"),
+        (pickled, "expected weights in safetensors, found none; no other kind is loaded"),
         (lacking_a_tensor, "no weights for 1 of the model's tensors"),
         (without("preprocessor_config.json"), "found no preprocessor_config.json there"),
         (without("tokenizer.json", "vocab.json", "merges.txt"), "a tokenizer that can't tell a from b"),

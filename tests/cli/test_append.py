@@ -1,0 +1,184 @@
+"""`build-features --append` and `--strict`, as they are typed."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys_polars.store import open_store
+
+HEADER = "user_id,item_id,rating,event_time\n"
+GOOD = HEADER + "".join(f"u{n % 4},i{n % 5},{3 + n % 3},{1_262_304_000 + 1_000 * n}\n" for n in range(60))
+MORE = HEADER + "u9,i1,5,1262305000\nu1,i7,5,1262399000\n"
+ITEMS = "item_id,title,clip_0,clip_1\ni1,red hat,0.5,1\ni2,blue hat,0.25,2\n"
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    files = (file for file in store.rglob("*") if file.is_file() and file.name != ".lock")
+    return {str(file.relative_to(store)): file.read_bytes() for file in files}
+
+
+@pytest.fixture
+def shop(tmp_path, accept):
+    """A folder with log.csv, items.csv with vectors, and a store of them."""
+    (tmp_path / "log.csv").write_text(GOOD)
+    (tmp_path / "items.csv").write_text(ITEMS)
+    arguments = ("--interactions", tmp_path / "log.csv", "--items", tmp_path / "items.csv")
+    accept("build-features", *arguments, "--out", tmp_path / "store")
+    return tmp_path
+
+
+def test_what_was_read_before_is_passed_over_under_any_name(shop, accept) -> None:
+    store, more = shop / "store", shop / "more.csv"
+    more.write_text(MORE)
+    (shop / "copy.csv").write_text(MORE)
+    accept("build-features", "--append", more, "--append", shop / "copy.csv", "--out", store)
+    assert open_store(store).manifest["steps"][0]["rows_in"] == 62
+    before = files_of(store)
+    accept("build-features", "--append", more, "--out", store)
+    accept("build-features", "--append", shop / "log.csv", "--append", shop / "items.csv", "--out", store)
+    assert files_of(store) == before
+
+
+def test_a_store_can_be_added_to_again_and_again_and_remembers_it(shop, accept) -> None:
+    store = shop / "store"
+    for number in (1, 2, 3):
+        new = shop / f"more{number}.csv"
+        new.write_text(f"{HEADER}new{number},i1,5,1262305000\n")
+        accept("build-features", "--append", new, "--out", store)
+    manifest = open_store(store).manifest
+    assert [Path(entry["path"]).name for entry in manifest["inputs"]] == [
+        *("log.csv", "items.csv", "more1.csv", "more2.csv", "more3.csv")
+    ]
+    assert manifest["appended"] == [
+        {"to": f"{number:06}", "paths": [str(shop / f"more{number}.csv")]} for number in (1, 2, 3)
+    ]
+    assert manifest["parameters"]["items"] == str(shop / "items.csv")
+    assert manifest["left_out_columns"] == []
+
+
+def test_a_folder_of_both_kinds_is_told_apart_file_by_file(shop, accept) -> None:
+    new = shop / "new"
+    new.mkdir()
+    (new / "tonight.csv").write_text(MORE)
+    (new / "stuff.csv").write_text(ITEMS.replace("i1", "i8"))
+    accept("build-features", "--append", new, "--out", shop / "store")
+    steps = {step["name"]: step["rows_in"] for step in open_store(shop / "store").manifest["steps"]}
+    assert (steps["read interactions"], steps["read items"]) == (62, 4)
+
+
+def test_items_can_come_later_than_the_log_of_a_store_without_any(shop, accept, refuse) -> None:
+    store = shop / "bare"
+    accept("build-features", "--interactions", shop / "log.csv", "--out", store)
+    (shop / "narrow.csv").write_text("item_id,title,clip_0,clip_1,clip_2\ni1,hat,1,2,3\n")
+    both = ("--append", shop / "items.csv", "--append", shop / "narrow.csv")
+    assert "expected the vectors and item features" in refuse("build-features", *both, "--out", store)
+    accept("build-features", "--append", shop / "items.csv", "--out", store)
+    assert open_store(store).manifest["parameters"]["items"] == str(shop / "items.csv")
+    assert open_store(store).manifest["blocks"] == ["tfidf", "clip", "numeric"]
+
+
+def test_models_of_the_store_before_are_stale(shop, accept, refuse) -> None:
+    store = shop / "store"
+    accept("train", "--model", "popularity", "--store", store)
+    (shop / "more.csv").write_text(MORE)
+    accept("build-features", "--append", shop / "more.csv", "--out", store)
+    message = refuse("rank", "--model", "popularity", "--store", store, "--out", shop / "preds.parquet")
+    assert "000001" in message
+    assert "train" in message
+
+
+REFUSED = {
+    "other.csv": ("userId,movieId,rating,timestamp\n1,2,4,1262304000\n", "expected generic, as in the store, found"),
+    "bare.csv": ("user_id,item_id,event_time\nu,i1,1262304000\n", "expected ratings, as in the store, found none"),
+    "wide.csv": ("item_id,clip_0,clip_1,clip_2\ni1,1,2,3\n", "expected the vectors and item features of the store"),
+    "plain.csv": ("item_id,title\ni1,hat\n", "found none"),
+    "notes.csv": ("a,b\n1,2\n", "expected interactions or items, found neither"),
+    "broken.csv.gz": ("\x1f\x8b words", "the download cut short?"),
+    "when.csv": ("user_id,item_id,rating,when\nu,i1,5,1262304000\n", "expected interactions of a known format"),
+    "lacking/notes.md": ("words", "expected a file"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_does_not_fit_is_refused_and_the_store_left_as_it_was(shop, refuse, name) -> None:
+    text, message = REFUSED[name]
+    (shop / name).parent.mkdir(exist_ok=True)
+    (shop / name).write_text(text, encoding="latin-1")
+    (shop / "fine.csv").write_text(MORE)
+    before = files_of(shop / "store")
+    path = (shop / name).parent if "/" in name else shop / name
+    told = refuse("build-features", "--append", shop / "fine.csv", "--append", path, "--out", shop / "store")
+    assert message in told
+    assert str(path) in told
+    assert files_of(shop / "store") == before
+
+
+def test_ratings_are_refused_by_a_store_that_has_none(tmp_path, accept, refuse) -> None:
+    rows = [line.split(",") for line in GOOD.splitlines()]
+    (tmp_path / "log.csv").write_text("".join(f"{user},{item},{time}\n" for user, item, _, time in rows))
+    (tmp_path / "more.csv").write_text(MORE)
+    accept("build-features", "--interactions", tmp_path / "log.csv", "--out", tmp_path / "store")
+    told = refuse("build-features", "--append", tmp_path / "more.csv", "--out", tmp_path / "store")
+    assert "expected no ratings, as in the store, found some" in told
+
+
+@pytest.mark.parametrize(
+    "option", [("--min-rating", "4"), ("--items", "items.csv"), ("--split", "last-n"), ("--implicit",)]
+)
+def test_settings_beside_append_are_refused(shop, refuse, option) -> None:
+    before = files_of(shop / "store")
+    told = refuse("build-features", "--append", shop / "log.csv", *option, "--out", shop / "store")
+    assert f"--append: expected no {option[0]} beside it" in told
+    assert files_of(shop / "store") == before
+
+
+def test_without_a_store_nothing_can_be_added_and_no_folder_appears(shop, refuse) -> None:
+    told = refuse("build-features", "--append", shop / "log.csv", "--out", shop / "none")
+    assert "expected a feature store, found none" in told
+    assert not (shop / "none").exists()
+
+
+@pytest.mark.parametrize("to", ["none", "store"])
+def test_strict_names_file_line_and_rule_and_leaves_nothing_behind(shop, refuse, to) -> None:
+    bad = shop / "bad.csv"
+    bad.write_text(GOOD + "u1,i1,five,1262304000\nu1,,5,1262304000\n")
+    before = files_of(shop / "store")
+    option = "--append" if to == "store" else "--interactions"
+    told = refuse("build-features", option, bad, "--strict", "--memory", "2KB", "--out", shop / to)
+    assert "expected no rows that break a rule, found 2" in told
+    assert f"{bad}, line 62: rating: not a number, found 'five'" in told
+    assert f"{bad}, line 63: item_id: missing" in told
+    assert files_of(shop / "store") == before
+    assert not (shop / "none").exists()
+
+
+def test_strict_is_about_items_too_and_lets_a_clean_file_pass(shop, accept, refuse) -> None:
+    (shop / "bad.csv").write_text(ITEMS + ",no id,1,2\n")
+    told = refuse("build-features", "--append", shop / "bad.csv", "--strict", "--out", shop / "store")
+    assert f"{shop / 'bad.csv'}, line 4: item_id: missing" in told
+    accept("build-features", "--append", shop / "bad.csv", "--out", shop / "store")
+    (shop / "more.csv").write_text(MORE)
+    accept("build-features", "--append", shop / "more.csv", "--strict", "--out", shop / "store")
+
+
+def test_rejects_are_printed_by_rule_and_add_up_over_files(shop, accept) -> None:
+    for name, rows in (("one.csv", "u1,i1,five,1262304000\n,i1,5,1262304000\n"), ("two.csv", "u1,i2,six,1262304000\n")):
+        (shop / name).write_text(MORE + rows + f"{name},i1,5,1262304000\n")
+        printed = accept_with_summary(accept, shop, name)
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["interactions", "2", "rating:", "not", "a", "number"] in lines
+    assert ["interactions", "1", "user_id:", "missing"] in lines
+
+
+def accept_with_summary(accept, shop: Path, name: str) -> str:
+    return str(accept("build-features", "--append", shop / name, "--out", shop / "store"))
+
+
+def test_a_store_may_have_signs_of_globs_in_its_name(shop, accept) -> None:
+    store = shop / "st[o]re *?=x"
+    accept("build-features", "--interactions", shop / "log.csv", "--memory", "2KB", "--out", store)
+    (shop / "more.csv").write_text(MORE)
+    accept("build-features", "--append", shop / "more.csv", "--memory", "2KB", "--out", store)
+    accept("train", "--model", "popularity", "--store", store)
+    accept("rank", "--store", store, "--out", store.with_name("[p]reds.parquet"))
+    accept("evaluate", store.with_name("[p]reds.parquet"), "--store", store)
