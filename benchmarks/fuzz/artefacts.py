@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from benchmarks.fuzz import columns, mutations
+from benchmarks.fuzz import columns, fields, mutations
 from benchmarks.fuzz.inputs import HOSTILE_IDS, Case, Command
 from benchmarks.fuzz.valid import log
 from recsys_polars.sealing import seal
@@ -140,7 +140,7 @@ def lists_of_ids(rng: random.Random, folder: Path, world: Path) -> Case:
     store, option = _copy(world, folder), rng.choice(("--users", "--candidates"))
     column = "user_id" if option == "--users" else "item_id"
     path = folder / f"ids{rng.choice(('.txt', '.csv', '.tsv', '.parquet', '.csv.gz', ''))}"
-    ids = [*map(str, range(1, 9)), *rng.choices(HOSTILE_IDS, k=4), *rng.choices(mutations.VALUES, k=2)]
+    ids = [*map(str, range(1, 9)), *rng.choices(HOSTILE_IDS, k=4), *rng.choices(fields.VALUES, k=2)]
     frame = pl.DataFrame({column: ids}, schema={column: pl.String})
     kinds: dict[str, Callable[[], object]] = {
         "ids": lambda: _write_ids(frame, path),

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.fuzz.mutations import VALUES
+from benchmarks.fuzz.fields import VALUES
 from benchmarks.fuzz.valid import N_ITEMS, Rows
 
 _DAY = datetime.date(2011, 3, 14)

@@ -1,12 +1,10 @@
 """The cases of raw files: what lies in a folder, and the commands that meet it."""
 
-import os
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fuzz import columns, mutations
+from benchmarks.fuzz import columns, fields, mutations
 from benchmarks.fuzz.valid import INTERACTIONS, ITEMS, log
 
 Command = tuple[str, ...]
@@ -95,9 +93,9 @@ def _mutated(text: str, file: str, rng: random.Random) -> tuple[bytes, str]:
             data = change(data, rng)
         return data, ", ".join(change.__name__ for change in changes)
     if "json" in file:
-        return mutations.mutate_json(text, rng).encode("utf-8", "surrogatepass"), "lines of JSON"
+        return fields.mutate_json(text, rng).encode("utf-8", "surrogatepass"), "lines of JSON"
     separator = next(sign for sign in ("::", "\t", ";", "|", ",") if sign in text)
-    return mutations.mutate_table(text, separator, rng).encode("utf-8", "surrogatepass"), "fields"
+    return fields.mutate_table(text, separator, rng).encode("utf-8", "surrogatepass"), "fields"
 
 
 def _options(rng: random.Random) -> Command:
@@ -182,62 +180,6 @@ def swapped(rng: random.Random, folder: Path) -> Case:
         build(valid_log(folder, rng), folder / "store", "--items", wrong),
     )
     return Case((rng.choice(both), build(items, folder / "store2", "--items", wrong)), f"{items.name} and {wrong.name}")
-
-
-def odd_places(rng: random.Random, folder: Path) -> Case:
-    """Name what is no file: folders, broken links, pipes, devices, globs, names with signs in them."""
-    good, out = valid_log(folder, rng), folder / "store"
-    kinds: Mapping[str, Callable[[], object]] = {
-        "empty file": lambda: _touch(folder / "x.csv"),
-        "folder named x.csv": lambda: _folder(folder / "x.csv"),
-        "folder with a folder named x.csv": lambda: _folder(folder / "in" / "x.csv").parent,
-        "empty folder": lambda: _folder(folder / "in"),
-        "broken link": lambda: _link(folder / "x.csv", "nowhere"),
-        "link to itself": lambda: _link(folder / "x.csv", "x.csv"),
-        "folder with broken links": lambda: _link(_folder(folder / "in") / "x.csv", "nowhere").parent,
-        "pipe": lambda: _pipe(folder / "x.csv"),
-        "pipe named .gz": lambda: _pipe(folder / "x.csv.gz"),
-        "folder with a pipe": lambda: _pipe(_folder(folder / "in") / "x.csv").parent,
-        "glob with a pipe": lambda: _pipe(folder / "x.csv").parent / "*.csv",
-        "device": lambda: rng.choice(("/dev/null", "/dev/zero", "/dev/tty", "/proc/self/mem", "/proc/self/environ")),
-        "no such": lambda: rng.choice((folder / "none.csv", folder / "none*.csv", folder / "none" / "*.csv")),
-        "odd pattern": lambda: rng.choice(
-            ("", " ", "\x00", "[", "**[", "~nobody/x", "x" * 5_000, "a\nb", "s3://x/y.csv", "\udcff")
-        ),
-        "odd name": lambda: good.rename(
-            folder / rng.choice(("a b.csv", "[x].csv", "*.csv", "?.csv", "😀.csv", "a\nb.csv", "%s{0}.csv"))
-        ),
-        "name that is no UTF-8": lambda: good.rename(folder / os.fsdecode(b"\xff.csv")),
-        "https://": lambda: good.rename(_folder(folder / "https:") / "x.csv").parent,
-        "under a file": lambda: good / "x.csv",
-        "two formats": lambda: valid_log(folder, rng, "amazon-2018 json").parent,
-        "loop of folders": lambda: _link(_folder(folder / "in") / "up", "..").parent / "**" / "*.csv",
-    }
-    kind = rng.choice(tuple(kinds))
-    place = kinds[kind]()
-    if rng.random() < 0.3 and good.exists():
-        return Case((build(good, out, "--items", place),), f"items: {kind}")
-    return Case((build(place, out),), kind)
-
-
-def _touch(path: Path) -> Path:
-    path.touch()
-    return path
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True)
-    return path
-
-
-def _link(path: Path, target: str) -> Path:
-    path.symlink_to(target)
-    return path
-
-
-def _pipe(path: Path) -> Path:
-    os.mkfifo(path)
-    return path
 
 
 def hostile_ids(rng: random.Random, folder: Path) -> Case:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from benchmarks.fuzz import artefacts, inputs
+from benchmarks.fuzz import artefacts, inputs, places
 from benchmarks.fuzz.inputs import Case, Command
 from recsys_polars.cli.main import main
 
@@ -37,7 +37,7 @@ KINDS: Mapping[str, tuple[int, Maker]] = {
     "items, Parquet types": (10, _raw(inputs.items_of_odd_types)),
     "Parquet, damaged": (8, _raw(inputs.damaged_parquet)),
     "items as interactions": (2, _raw(inputs.swapped)),
-    "files, folders, pipes": (5, _raw(inputs.odd_places)),
+    "files, folders, pipes": (5, _raw(places.odd_places)),
     "hostile ids": (3, _raw(inputs.hostile_ids)),
     "stores, models, damaged": (5, artefacts.damaged_store),
     "manifests, changed": (4, artefacts.changed_manifest),

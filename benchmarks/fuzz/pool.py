@@ -95,19 +95,12 @@ def run_cases(
         waiting.put(number)
     verdicts: list[Verdict] = []
 
-    def work(worker: _Worker) -> None:
-        try:
-            while True:
-                verdict = worker.verdict(waiting.get_nowait())
-                verdicts.append(verdict)
-                told(verdict)
-        except queue.Empty:
-            pass
-        finally:
-            worker.stop()
+    def tell(verdict: Verdict) -> None:
+        verdicts.append(verdict)
+        told(verdict)
 
     workers = [_Worker(seed, scratch / str(place), keep) for place in range(n_workers)]
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
+    threads = [threading.Thread(target=_work, args=(worker, waiting, tell)) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -119,3 +112,14 @@ def run_cases(
             f"expected {len(numbers):,} verdicts, found {len(verdicts):,}: a worker could not be started"
         )
     return sorted(verdicts, key=lambda verdict: verdict.number)
+
+
+def _work(worker: _Worker, waiting: "queue.SimpleQueue[int]", tell: Callable[[Verdict], None]) -> None:
+    """Have a worker run cases until none are waiting."""
+    try:
+        while True:
+            tell(worker.verdict(waiting.get_nowait()))
+    except queue.Empty:
+        pass
+    finally:
+        worker.stop()
