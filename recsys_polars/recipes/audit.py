@@ -149,7 +149,7 @@ def _check_means(audit: Audit, cut: str, stored: Tables, rebuilt: Tables) -> Che
     """No interaction after a cut is in a user mean before it, whatever the item vectors are."""
     tensors = audit.store.tensors(features_table(cut))
     blocks = audit.store.manifest["blocks"]
-    if not tensors.keys() >= set(blocks):
+    if tensors.keys() != set(blocks):
         raise ArtefactError(f"{audit.store.path}: expected the vectors {', '.join(blocks)}, found {', '.join(tensors)}")
     vectors = np.hstack([tensors[block] for block in blocks])
     item_ids = stored[features_table(cut)]["item_id"]

@@ -124,6 +124,7 @@ def test_a_link_in_a_store_does_not_lead_what_is_written_out_of_it(
         ("parameters", None, "expected the parameters of the build"),
         ("parameters", {"valid_fraction": "x", "split": []}, "found split [], valid_fraction 'x'"),
         ("blocks", ["numeric", "x"], "expected the vectors numeric, x"),
+        ("blocks", ["numeric"], "expected the vectors numeric, found"),
     ],
 )
 def test_a_manifest_whose_facts_have_other_types_is_refused_by_the_audit(
