@@ -219,6 +219,8 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         ArtefactError: it is missing, damaged, or has another format version.
     """
     path = refuse_link(folder / MANIFEST)
+    if not path.is_file():
+        raise ArtefactError(f"{path}: missing or damaged (no file); make it again")
     try:
         text = path.read_bytes().decode()
         version = json.loads(text)["format_version"]
@@ -226,7 +228,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
             raise ArtefactError(f"{path}: expected format version {FORMAT_VERSION}, found {version}; make it again")
         manifest = unseal(text)
         entries = [(name, entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtefactError(f"{path}: missing or damaged ({error}); make it again") from error
     outside = [name for name, _, _ in entries if Path(name).name != name or name in {"", ".."} or "\0" in name]
     if outside:

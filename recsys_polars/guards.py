@@ -77,7 +77,8 @@ class Hold:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where there is no such file."""
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A pipe that somebody put there would wait for a writer.
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with suppress(OSError):  # a file system without locks, where nobody can write either
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
@@ -98,7 +99,7 @@ def hold(path: Path) -> Hold | None:
 @contextmanager
 def unheld(path: Path) -> Iterator[bool]:
     """Tell whether nobody holds a file, or a folder; nobody will until the block ends."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

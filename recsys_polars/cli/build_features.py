@@ -10,6 +10,9 @@ from recsys_polars.cli.shared import Bars, Command, Finite, memory_option, print
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
 
+SHOWN = 30
+"""Columns left out that the summary names; the manifest has them all."""
+
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
     mapping: dict[str, str] = {}
@@ -152,5 +155,7 @@ def summary(manifest: Any, out: Path) -> str:
     if rejected:
         text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
     if manifest["left_out_columns"]:
-        text += f"; item columns left out: {', '.join(manifest['left_out_columns'])}"
+        left_out = manifest["left_out_columns"]
+        more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
+        text += f"; item columns left out: {', '.join(left_out[:SHOWN])}{more}"
     return text

@@ -45,7 +45,7 @@ class Command(click.Command):
             if debug:
                 raise
             code, message = _told(error)
-            click.echo(f"Error: {message}", err=True)
+            click.echo(f"Error: {_harmless(message)}", err=True)
             ctx.exit(code)
 
 
@@ -58,6 +58,11 @@ def _told(error: Exception) -> tuple[int, str]:
     if no_room:
         return BAD_INPUT, f"writing: {no_room[0].lower()}"
     return _FAILURE, f"{type(error).__name__}: {error} (a fault of ours; --debug shows where)"
+
+
+def _harmless(text: str) -> str:
+    """Return the text without signs that a terminal obeys: names and values of hostile files stand in it."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 class Finite(click.FloatRange):
@@ -154,7 +159,7 @@ class Bars:
 
 def say(summary: str) -> None:
     """Print the summary line of a command."""
-    click.echo(summary, err=True)
+    click.echo(_harmless(summary), err=True)
 
 
 def print_table(columns: list[str], rows: list[list[str]], *, to_the_right: bool = True) -> None:
@@ -166,4 +171,4 @@ def print_table(columns: list[str], rows: list[list[str]], *, to_the_right: bool
             row[0].ljust(widths[0]),
             *(aligned(cell, width) for cell, width in zip(row[1:], widths[1:], strict=True)),
         ]
-        click.echo("  ".join(cells).rstrip())
+        click.echo(_harmless("  ".join(cells).rstrip()))

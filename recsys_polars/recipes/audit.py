@@ -8,6 +8,7 @@ import polars as pl
 
 from recsys_polars import auditing, splitting, user_means
 from recsys_polars.auditing import PAIR
+from recsys_polars.errors import ArtefactError
 from recsys_polars.foresight import FEWEST_PAIRS, Foresight, foresee, pair_at_random
 from recsys_polars.outcomes import list_outcomes
 from recsys_polars.recipes import Progress, silent
@@ -147,7 +148,10 @@ def _changes(found: Tables, rebuilt: Tables, cut: str, *, rounding: float = 0.0)
 def _check_means(audit: Audit, cut: str, stored: Tables, rebuilt: Tables) -> Check:
     """No interaction after a cut is in a user mean before it, whatever the item vectors are."""
     tensors = audit.store.tensors(features_table(cut))
-    vectors = np.hstack([tensors[block] for block in audit.store.manifest["blocks"]])
+    blocks = audit.store.manifest["blocks"]
+    if not tensors.keys() >= set(blocks):
+        raise ArtefactError(f"{audit.store.path}: expected the vectors {', '.join(blocks)}, found {', '.join(tensors)}")
+    vectors = np.hstack([tensors[block] for block in blocks])
     item_ids = stored[features_table(cut)]["item_id"]
     known = splitting.history(rebuilt["labelled"].lazy(), rebuilt["repeats"].lazy(), before=cut)
     counts, means = user_means.aggregate_user_means(known, item_ids, vectors, before=cut)

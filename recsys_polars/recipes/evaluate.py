@@ -103,6 +103,8 @@ def _truth(store: Store, only: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, Any]]:
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: expected a Parquet file of predictions, found something else")
     try:
         untouched = is_sealed(file)
         metadata = {} if untouched is False else pq.read_metadata(file).metadata or {}
@@ -128,7 +130,7 @@ def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, 
 def _run(metadata: bytes, file: Path) -> dict[str, Any]:
     try:
         run = json.loads(metadata)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: expected JSON metadata as rank writes it ({error})") from error
     if not isinstance(run, dict):
         raise InputError(f"{file}: expected JSON metadata as rank writes it, found {metadata[:80]!r}")
@@ -141,7 +143,9 @@ def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
     if kind not in NAMES or not (model_folder(store, kind) / "CURRENT").is_file():
         return None
     manifest = current_generation(model_folder(store, kind))[1]
-    return manifest["seconds"] if fingerprint(manifest["files"]) == run.get("model_files") else None
+    seconds = manifest.get("seconds")
+    is_same = fingerprint(manifest["files"]) == run.get("model_files")
+    return float(seconds) if is_same and isinstance(seconds, int | float) else None
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:

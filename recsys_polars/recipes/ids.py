@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys_polars.errors import InputError
+from recsys_polars.sources import check_parquet, check_text, reading
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -19,15 +20,22 @@ def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
         option: what the user calls the file by.
 
     Raises:
-        InputError: no such file, no such column, or no ids.
+        InputError: no such file, a damaged or a swelling one, no such column, or no ids.
     """
     if not path.is_file():
         raise InputError(f"{option} {path}: expected a word or a file of ids, found no such file")
+    with reading(path):
+        if path.suffix.lower() == ".parquet":
+            check_parquet(path, [column])
+        else:
+            check_text(path)
     try:
         ids = _read(path, column)
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{option} {path}: expected ids in a column {column}, found none ({reason})") from error
+    if not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+        raise InputError(f"{option} {path}: {column}: expected text or whole numbers as ids, found {ids.dtype}")
     ids = ids.cast(pl.String).drop_nulls().unique().sort()
     if ids.is_empty():
         raise InputError(f"{option} {path}: expected ids, found none")

@@ -1,7 +1,7 @@
 """Raw files -> the tables `interactions` and `items` of a store being built, and what became of every row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys_polars import catalogue
 from recsys_polars.artefacts import sha256
-from recsys_polars.errors import InputError, TableError
+from recsys_polars.errors import ArtefactError, InputError, TableError
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.embedded import embedded_files
 from recsys_polars.sources import ParsedFile, ParsedInteractions, ParsedItems, read_interactions, read_items, reading
@@ -119,10 +119,28 @@ def with_defaults(settings: BuildSettings) -> BuildSettings:
 
 
 def settings_of(store: Store) -> BuildSettings:
-    """Return what a store was built with."""
-    names = {field.name for field in fields(BuildSettings)}
-    asked = store.manifest["parameters"].items()
-    return BuildSettings(**{name: value for name, value in asked if name in names})
+    """Return what a store was built with.
+
+    Raises:
+        ArtefactError: its manifest says nothing of it, or says it in other types.
+    """
+    asked = store.manifest.get("parameters")
+    if not isinstance(asked, dict):
+        raise ArtefactError(f"{store.path}: expected the parameters of the build in its manifest, found {asked!r}")
+    defaults = asdict(BuildSettings())
+    wrong = [f"{name} {asked[name]!r}" for name in defaults if name in asked and not _fits(asked[name], defaults[name])]
+    if wrong:
+        raise ArtefactError(f"{store.path}: expected parameters as a build writes them, found {', '.join(wrong)[:500]}")
+    return BuildSettings(**{name: asked[name] for name in defaults if name in asked})
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a value out of JSON can be that of a parameter with this default."""
+    if default is None:
+        return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is (list if isinstance(default, tuple) else type(default))
 
 
 def open_sources(settings: BuildSettings) -> Sources:

@@ -1,6 +1,7 @@
 """Text tables with a header (CSV, TSV and the like) as raw rows: every field as text, quotes as RFC 4180 has them."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +10,8 @@ import polars as pl
 
 from recsys_polars.errors import InputError
 from recsys_polars.sources.files import Head, printable
-from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name, without_last_blank
+from recsys_polars.sources.limits import check_columns
+from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name
 
 SEPARATORS = (",", "\t", ";", "|")
 _SPARE = ("extra_0", "extra_1", "extra_2", "extra_3")
@@ -24,6 +26,7 @@ def open_delimited(path: Path, head: Head) -> RawFile:
         InputError: where the header has a name twice or spans several lines.
     """
     separator = max(SEPARATORS, key=head.lines[head.first].count)
+    check_columns(path, head.lines[head.first].count(separator) + 1)
     table = _fields(head.lines[head.first :], separator)
     header = [name.strip() for name in next(table, [])]
     _check_header(path, header, head.lines[head.first])
@@ -34,7 +37,7 @@ def open_delimited(path: Path, head: Head) -> RawFile:
         places = {name: f"field_{header.index(name)}" for name in names}
         return _scan(path, places, width=len(header), separator=separator, header_line=head.first)
 
-    return RawFile(path, {name: pl.String() for name in header}, looks, scan)
+    return RawFile(path, {name: pl.String() for name in header}, looks, scan, quoted=True)
 
 
 def _fields(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
@@ -47,9 +50,11 @@ def _fields(lines: Sequence[str], separator: str) -> Iterator[list[str]]:
 def _check_header(path: Path, header: Sequence[str], line: str) -> None:
     if any("\n" in name for name in header) or not header:
         raise InputError(f"{path}: expected a header on one line, found {printable(line)}")
-    twice = sorted({name for name in header if name and header.count(name) > 1})
+    twice = sorted(printable(name) for name, times in Counter(header).items() if name and times > 1)
     if twice:
-        raise InputError(f"{path}: expected each column once in the header, found {', '.join(twice)} more than once")
+        raise InputError(
+            f"{path}: expected each column once in the header, found {', '.join(twice[:9])} more than once"
+        )
 
 
 def _scan(path: Path, places: Mapping[str, str], *, width: int, separator: str, header_line: int) -> pl.LazyFrame:
@@ -71,10 +76,9 @@ def _scan(path: Path, places: Mapping[str, str], *, width: int, separator: str, 
     has_extra = pl.any_horizontal(pl.col(_SPARE).is_not_null())
     is_blank = pl.all_horizontal(pl.col([*places.values(), *_SPARE]).is_null())
     rule = pl.when(has_extra).then(pl.lit("line: too many fields")).when(is_blank).then(pl.lit("line: blank"))
-    raw = rows.select(
+    return rows.select(
         *(pl.col(place).alias(raw_name(name)) for name, place in places.items()),
         pl.col("row").cast(pl.Int64).alias("line"),
         rule.alias("rule"),
         pl.when(has_extra).then(clipped(extra)).alias("found"),
     )
-    return without_last_blank(raw)

@@ -59,7 +59,18 @@ def find_files(pattern: str, *, prefer: Sequence[str] = (), avoid: Sequence[str]
         expected = "a file, a quoted glob or a folder"
     if not found:
         raise InputError(f"{pattern}: expected {expected}, found none")
+    unsaid = [path for path in found if not _is_utf8(str(path))]
+    if unsaid:
+        raise InputError(f"{unsaid[0]}: expected a file whose name is UTF-8, found other bytes: rename it")
     return sorted(found)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _in_folder(folder: Path, prefer: Sequence[str], avoid: Sequence[str]) -> list[Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from recsys_polars.sources.files import Head, open_bytes
-from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name, without_last_blank
+from recsys_polars.sources.limits import check_text
+from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ _GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
+_MAX_SMALL = 256 << 20
 _FLAGGED = ("movieId", "title", "release_date", "video_release_date", "imdb_url", *(f"genre {g}" for g in _GENRES))
 _USER, _ASIN, _STARS = r"A[0-9A-Z]{9,20}", r"[0-9B][0-9A-Z]{9}", r"\d(?:\.\d+)?,\d+"
 SHAPES = (
@@ -80,13 +82,12 @@ def _scan(path: Path, shape: Shape, wanted: Sequence[str]) -> pl.LazyFrame:
         .when(pl.col("fields").list.len() != len(shape.names))
         .then(pl.lit("line: wrong number of fields"))
     )
-    rows = lines.with_columns(fields=text.str.split(shape.separator)).select(
+    return lines.with_columns(fields=text.str.split(shape.separator)).select(
         *(_field(name, shape).alias(raw_name(name)) for name in wanted),
         pl.col("line").cast(pl.Int64),
         rule.alias("rule"),
         pl.when(rule.is_not_null()).then(clipped(text)).alias("found"),
     )
-    return without_last_blank(rows)
 
 
 def _field(name: str, shape: Shape) -> pl.Expr:
@@ -100,6 +101,7 @@ def _field(name: str, shape: Shape) -> pl.Expr:
 
 
 def _small_lines(path: Path) -> pl.DataFrame:
+    check_text(path, max_total=_MAX_SMALL)
     with open_bytes(path) as file:
         content = file.read()
     try:

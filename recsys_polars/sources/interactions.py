@@ -13,7 +13,7 @@ from recsys_polars.sources.event_times import EARLIEST, event_time, tomorrow
 from recsys_polars.sources.files import find_files
 from recsys_polars.sources.formats import INTERACTIONS, ITEMS, Layout, Names, check_options, resolve
 from recsys_polars.sources.opening import open_raw
-from recsys_polars.sources.raw import RawFile
+from recsys_polars.sources.raw import RawFile, without_last_blank
 from recsys_polars.sources.reading import ParsedFile, reading
 from recsys_polars.sources.values import as_text, first_broken, id_text, number
 
@@ -92,7 +92,7 @@ def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, lates
         rating.alias("rating"),
         event_time(raw, theirs["event_time"], latest=latest).alias("event_time"),
     )
-    return values.with_columns(rule.alias("rule"), found.alias("found")).select(
+    parsed = values.with_columns(rule.alias("rule"), found.alias("found")).select(
         "user_id",
         "item_id",
         _unsigned_zero(pl.col("rating").cast(pl.Float32)),
@@ -103,6 +103,7 @@ def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, lates
         "rule",
         "found",
     )
+    return without_last_blank(parsed, raw)
 
 
 def _unsigned_zero(rating: pl.Expr) -> pl.Expr:

@@ -29,7 +29,7 @@ from recsys_polars.sources.item_vectors import (
 )
 from recsys_polars.sources.opening import open_raw
 from recsys_polars.sources.prices import price
-from recsys_polars.sources.raw import RawFile, raw_column
+from recsys_polars.sources.raw import RawFile, raw_column, without_last_blank
 from recsys_polars.sources.reading import ParsedFile, reading
 from recsys_polars.sources.texts import cleaned, first, first_url, joined, squeezed
 from recsys_polars.sources.values import as_text, first_broken, id_text, number
@@ -140,7 +140,7 @@ def _parsed(
     )
     kept = (*ITEM_COLUMNS, *(vector.name for vector in vectors), *features)
     parsed = values.with_columns(rule.alias("rule"), found.alias("found"))
-    return parsed.select(*kept, pl.lit(str(raw.path)).alias("file"), "line", "rule", "found")
+    return without_last_blank(parsed.select(*kept, pl.lit(str(raw.path)).alias("file"), "line", "rule", "found"), raw)
 
 
 def _contract_column(raw: RawFile, layout: Layout, names: Names, ours: str) -> pl.Expr:

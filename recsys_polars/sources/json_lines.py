@@ -15,7 +15,7 @@ import polars as pl
 
 from recsys_polars.errors import InputError
 from recsys_polars.sources.files import Head, printable
-from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name, rewrite, without_last_blank
+from recsys_polars.sources.raw import RawFile, clipped, look_of, raw_name, rewrite
 
 MAX_LITERAL = 1_000_000
 """The longest line, in characters, tried as a printed Python dict: the parser needs some hundred times its size."""
@@ -59,13 +59,12 @@ def _scan(path: Path, paths: Mapping[str, str]) -> pl.LazyFrame:
         .then(pl.lit("line: not a JSON object"))
     )
     lines = pl.scan_lines(path, name="text", glob=False, row_index_name="row", row_index_offset=1)
-    rows = lines.with_columns(json=strict).select(
+    return lines.with_columns(json=strict).select(
         *(pl.col("json").str.json_path_match(where).alias(raw_name(name)) for name, where in paths.items()),
         pl.col("row").cast(pl.Int64).alias("line"),
         rule.alias("rule"),
         pl.when(rule.is_not_null()).then(clipped(pl.col("text"))).alias("found"),
     )
-    return without_last_blank(rows)
 
 
 def strict_json(lines: pl.Series, probe: str) -> pl.Series:

@@ -24,9 +24,14 @@ class RawFile:
     scan: Callable[[Sequence[str]], pl.LazyFrame]
     """Names -> a frame of those columns as `raw_column` names them, then line Int64, rule and found String.
 
-    One row per raw row, in the file's order. `rule` is null unless the line as a whole is broken."""
+    One row per raw row, in the file's order. `rule` is null unless the line as a whole is broken, a blank one at the
+    end of the file included: see `without_last_blank`."""
     open_ended: bool = False
     """Whether rows may have columns that `columns` does not list: JSON lines, of which only the first were seen."""
+    of_lines: bool = True
+    """Whether rows are lines of text, of which the last may be blank."""
+    quoted: bool = False
+    """Whether a line break between two quotes ends no row."""
     format: str | None = None
     """The format, where the rows alone give it away because there is no header."""
 
@@ -50,8 +55,13 @@ def clipped(text: pl.Expr) -> pl.Expr:
     return text.str.slice(0, CLIP)
 
 
-def without_last_blank(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Drop the last row if its line is blank: a file may end in an empty line. Blank lines elsewhere are rejects."""
+def without_last_blank(rows: pl.LazyFrame, raw: RawFile) -> pl.LazyFrame:
+    """Drop the last row if its line is blank: a file may end in an empty line. Blank lines elsewhere are rejects.
+
+    To be done last: what waits for the next row is kept in memory, all of it where the steps behind are slower.
+    """
+    if not raw.of_lines:
+        return rows
     is_last = pl.col("line").shift(-1).is_null()
     return rows.filter((is_last & (pl.col("rule") == "line: blank").fill_null(value=False)).not_())
 

@@ -27,6 +27,7 @@ _EXPLANATIONS = (
     ),
     (r"invalid utf-?8|utf-8", "expected text in UTF-8, found other bytes: convert the file first"),
     (r"empty csv|no data", "expected rows, found an empty file"),
+    (r"csv malformed", "expected fields whose quotes are closed and doubled inside, found a quote too many or too few"),
     (r"permission denied", "can't be read: permission denied"),
     (r"no such file", "no such file"),
     (r"is a directory", "expected a file, found a folder"),

@@ -1,6 +1,7 @@
 """Single values: ids, numbers and text out of whatever type the file has them in."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import polars as pl
 
@@ -11,15 +12,35 @@ Checks = Sequence[tuple[pl.Expr, str, pl.Expr]]
 
 
 def as_text(raw: RawFile, name: str) -> pl.Expr:
-    """Return the raw column as text; lists and structs as JSON, as they stand in a file of JSON lines."""
+    """Return the raw column as text; lists and structs as JSON, as they stand in a file of JSON lines.
+
+    Dates and times within them are the numbers that they are stored as.
+
+    Raises:
+        InputError: for bytes, also within lists and structs.
+    """
     dtype, column = raw.type_of(name), raw_column(name)
     if dtype == pl.String:
         return column
     if dtype.is_nested():
+        column = column.cast(_with_numbers(raw, name, dtype))
         return pl.struct(column.alias("value")).struct.json_encode().str.json_path_match("$.value")
     if dtype == pl.Binary:
         raise InputError(f"{raw.path}: {name}: expected text, found bytes")
     return column.cast(pl.String)
+
+
+def _with_numbers(raw: RawFile, name: str, dtype: pl.DataType) -> pl.DataType:
+    """The type with numbers for dates and times, some of which Polars can't print."""
+    if isinstance(dtype, pl.List):
+        return pl.List(_with_numbers(raw, name, cast("pl.DataType", dtype.inner)))
+    if isinstance(dtype, pl.Array):
+        return pl.List(_with_numbers(raw, name, cast("pl.DataType", dtype.inner)))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({f.name: _with_numbers(raw, name, cast("pl.DataType", f.dtype)) for f in dtype.fields})
+    if dtype == pl.Binary:
+        raise InputError(f"{raw.path}: {name}: expected text, found bytes in a list or struct")
+    return pl.Int64() if dtype.is_temporal() else dtype
 
 
 def id_text(raw: RawFile, name: str) -> pl.Expr:
