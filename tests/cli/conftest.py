@@ -121,7 +121,7 @@ def left_overs() -> Callable[[Path], list[str]]:
     """Name what a command should have cleared away below a folder: staging folders, temporary files."""
 
     def find(folder: Path) -> list[str]:
-        hidden = (path for path in folder.rglob("*") if path.name.startswith((".", "tmp")) and path.name != ".lock")
-        return sorted(str(path.relative_to(folder)) for path in hidden)
+        hidden = (path for path in folder.rglob("*") if path.name.startswith((".", "tmp")))
+        return sorted(str(path.relative_to(folder)) for path in hidden if path.name not in {".lock", ".published"})
 
     return find
