@@ -110,7 +110,7 @@ def assert_same(grown: Store, rebuilt: Store) -> None:
     assert inputs[0] == inputs[1]
 
 
-@settings(deadline=None, max_examples=10, derandomize=True, phases=(Phase.explicit, Phase.generate))
+@settings(deadline=None, max_examples=8, derandomize=True, phases=(Phase.explicit, Phase.generate))
 @given(st.builds(Batch, logs, items | st.none()), st.lists(later, min_size=1, max_size=3), ways, st.booleans())
 def test_a_store_that_grew_equals_one_built_from_all_files(first, batches, way, grows_in_buckets) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -59,7 +59,7 @@ def test_the_number_of_threads_changes_no_byte(tmp_path) -> None:
     log, items = shop(3)
     write(tmp_path / "log.csv", LOG, log)
     write(tmp_path / "items.csv", ITEMS, items)
-    place = pl.int_range(140_000)
+    place = pl.int_range(100_000)
     many = pl.select(
         user_id="u" + (place * 7_919 % 80_021).cast(pl.String),
         item_id="i" + (place * 104_729 % 613).cast(pl.String),
@@ -77,7 +77,7 @@ def test_the_number_of_threads_changes_no_byte(tmp_path) -> None:
             text=True,
             cwd=Path(__file__).parents[1],
         ).stdout
-        for polars, blas in (("1", "1"), ("2", "4"), ("4", "2"))
+        for polars, blas in (("1", "2"), ("4", "1"))
     ]
     assert json.loads(found[0]).keys() == {*WAYS, "many"}
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
