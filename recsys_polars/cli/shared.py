@@ -23,6 +23,8 @@ _USERS_FAULT = {
     *(errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 }
 _NO_ROOM = re.compile(r"no space left|quota exceeded|file too large|read-only file system", re.IGNORECASE)
+_HALF = 440
+"""Characters of a message at each end: what is quoted in between may be of any length."""
 LARGEST_K = 2**31 - 1
 _DEBUG = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
 
@@ -62,7 +64,8 @@ def _told(error: Exception) -> tuple[int, str]:
 
 def _harmless(text: str) -> str:
     """Return the text without signs that a terminal obeys: names and values of hostile files stand in it."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+    shown = text if len(text) <= 2 * _HALF else f"{text[:_HALF]} ... {text[-_HALF:]}"
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in shown)
 
 
 class Finite(click.FloatRange):

@@ -7,6 +7,7 @@ import polars as pl
 
 from recsys_polars.errors import InputError
 from recsys_polars.sources import check_parquet, check_text, reading
+from recsys_polars.sources.files import printable
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -32,7 +33,7 @@ def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
     try:
         ids = _read(path, column)
     except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
+        reason = printable(str(error).partition("\n")[0], 300)
         raise InputError(f"{option} {path}: expected ids in a column {column}, found none ({reason})") from error
     if not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
         raise InputError(f"{option} {path}: {column}: expected text or whole numbers as ids, found {ids.dtype}")

@@ -183,3 +183,9 @@ def test_a_list_of_ids_in_a_damaged_archive_is_refused(refuse: Callable[..., str
     (tmp_path / "ids.csv").write_bytes(b"\x1f\x8b\x08\x00 no gzip")
     message = refuse("rank", "--store", world.store, "--users", tmp_path / "ids.csv", "--out", tmp_path / "p.parquet")
     assert "found damaged bytes" in message or "breaks off" in message
+
+
+def test_a_message_about_an_endless_name_is_short_and_says_what_was_expected(refuse: Callable[..., str]) -> None:
+    said = refuse("build-features", "--interactions", "x" * 5_000)  # refuse looks at the length
+    assert said.startswith("Error: xxx")
+    assert said.endswith("File name too long\n")
