@@ -113,11 +113,7 @@ def check_parquet(
     Raises:
         InputError: the columns are larger than `MAX_RATIO` allows, or a row group is larger than `max_group`.
     """
-    try:
-        footer = pq.read_metadata(path)
-        groups = list(_group_sizes(footer, set(names)))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: expected a Parquet file, found a damaged one ({str(error)[:200]})") from error
+    groups = list(_group_sizes(_footer(path), set(names)))
     size, largest = path.stat().st_size, max(groups, default=0)
     if sum(groups) > max(always_fine, MAX_RATIO * size):
         raise InputError(
@@ -129,6 +125,34 @@ def check_parquet(
             f"{path}: expected row groups of {_size(max_group)} at most, found one of {_size(largest)}: "
             "write the file with smaller ones"
         )
+
+
+def check_footer(path: Path) -> None:
+    """Refuse a Parquet file whose footer names pages that don't lie in the file: Polars aborts on some of these.
+
+    Raises:
+        InputError: it does, or there is no footer to read.
+    """
+    footer, size = _footer(path), path.stat().st_size
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            length, start = chunk.total_compressed_size, chunk.data_page_offset
+            if chunk.dictionary_page_offset is not None:  # which comes first; some writers say 0 for none
+                start = min(start, chunk.dictionary_page_offset or start)
+            if min(length, start, chunk.num_values, chunk.total_uncompressed_size) < 0 or start + length > size:
+                raise InputError(
+                    f"{path}: expected a Parquet file, found a damaged one ({chunk.path_in_schema}: its pages lie at "
+                    f"{start:,}, {length:,} bytes, of {size:,})"
+                )
+
+
+def _footer(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: expected a Parquet file, found a damaged one ({str(error)[:200]})") from error
 
 
 def _group_sizes(footer: pq.FileMetaData, names: set[str]) -> Iterable[int]:

@@ -8,6 +8,7 @@ from typing import cast
 import polars as pl
 
 from recsys_polars.errors import InputError
+from recsys_polars.sources.limits import check_footer
 from recsys_polars.sources.raw import Look, RawFile, raw_name
 
 MAGIC = b"PAR1"
@@ -26,6 +27,7 @@ def open_parquet(path: Path) -> RawFile:
 
     Dates and times outside the years 1 to 9999 come as the first and the last of them: Polars can't print the others.
     """
+    check_footer(path)
     stored = dict(pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema())
     columns = {name: _in_utc(dtype) for name, dtype in stored.items()}
 

@@ -67,6 +67,22 @@ def test_bytes_within_lists_and_structs_are_no_text(tmp_path, value):
         items(tmp_path / "x.parquet", title=value)
 
 
+def test_a_footer_whose_pages_lie_outside_of_the_file_is_damaged(tmp_path, capfd):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"user_id": ["u"], "item_id": ["i"], "event_time": [NOON]}), path, compression="none")
+    chunk, data = pq.read_metadata(path).row_group(0).column(2), path.read_bytes()
+    size = chunk.total_compressed_size
+    assert size < 2**13  # two bytes as a zigzag varint
+    says = bytes([(2 * size & 127) | 128, 2 * size >> 7])
+    negative = bytes([((2 * size - 1) & 127) | 128, (2 * size - 1) >> 7])
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    assert says in data[footer:]
+    path.write_bytes(data[:footer] + data[footer:].replace(says, negative))
+    with pytest.raises(InputError, match="expected a Parquet file, found a damaged one"):
+        read_interactions(str(path))
+    assert "panicked" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 0), pa.list_(pa.list_(pa.int8(), 0))], ids=str)
 def test_arrays_of_no_width_are_no_values(tmp_path, capfd, kind):
     with pytest.raises(InputError, match="price: expected values, found arrays of width 0"):
