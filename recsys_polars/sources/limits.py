@@ -139,6 +139,8 @@ def check_footer(path: Path) -> None:
         for place in range(group.num_columns):
             chunk = group.column(place)
             length, start = chunk.total_compressed_size, chunk.data_page_offset
+            if chunk.dictionary_page_offset is not None:  # which comes first; some writers say 0 for none
+                start = min(start, chunk.dictionary_page_offset or start)
             if min(length, start, chunk.num_values, chunk.total_uncompressed_size) < 0 or start + length > size:
                 raise InputError(
                     f"{path}: expected a Parquet file, found a damaged one ({chunk.path_in_schema}: its pages lie at "
