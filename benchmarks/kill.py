@@ -26,9 +26,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from recsys_polars.artefacts import checked_file, current_generation, sha256
+from recsys_polars.artefacts import checked_file, current_generation
 from recsys_polars.cli.main import COMMANDS as PROGRAMS
 from recsys_polars.cli.main import main as program
+from recsys_polars.disk import sha256
 from recsys_polars.models import catboost, mlp, popularity, two_tower  # noqa: F401, imported before the forks
 from recsys_polars.recipes import append, audit, build, evaluate, keeping, measure, rank, train  # noqa: F401
 from recsys_polars.recipes.verifying import verify_store

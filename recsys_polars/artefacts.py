@@ -9,7 +9,6 @@ Nobody ever reads half a generation, whatever ends a build leaves the old one wh
 reads it. No byte of what is read can be changed without being refused.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,10 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from recsys_polars.disk import sha256, sync, write_text
 from recsys_polars.errors import ArtefactError
-from recsys_polars.guards import Hold, hold, locked, one_at_a_time, refuse_link, remove, unheld
+from recsys_polars.guards import Hold, Removed, hold, locked, refuse_link, remove, unheld
 from recsys_polars.sealing import seal, unseal
 
 FORMAT_VERSION = 1
@@ -46,13 +46,6 @@ class Stage:
         path = self.folder / name
         sync(path)
         self.files[name] = {"sha256": sha256(path), "bytes": path.stat().st_size, **facts}
-
-
-class Removed(NamedTuple):
-    """What was removed, and its bytes; 0 where a run that reads it kept it."""
-
-    path: Path
-    n_bytes: int
 
 
 @contextmanager
@@ -250,50 +243,12 @@ def checked_file(folder: Path, name: str, manifest: Mapping[str, Any]) -> Path:
     return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the text of a file atomically: a reader sees the old text or the new, also after a crash."""
-    beside = path.with_name(f".{path.name}.tmp")
-    with one_at_a_time(path.parent):
-        beside.unlink(missing_ok=True)
-        try:
-            with beside.open("x", encoding="utf-8") as file:  # never through a link
-                file.write(text)
-            sync(beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        sync(path.parent)
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(value: Any) -> str:
-    """Return a short sha256 of a value that JSON can say."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def sync(path: Path) -> None:
-    """Have the bytes of a file, or the entries of a folder, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
         ours = {".lock", ".CURRENT.tmp", PUBLISHED, "encoded", *(("rejects", "models") if generations(path) else ())}
-        foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry) and entry.name not in ours)
+        others = (entry for entry in path.iterdir() if not (_is_generation(entry) or entry.name.startswith(STAGING)))
+        foreign = sorted(entry.name for entry in others if entry.name not in ours)
         if foreign:
             raise ArtefactError(f"{path}: expected a new or an empty folder, found {', '.join(foreign[:5])}")
-
-
-def _is_ours(entry: Path) -> bool:
-    return _is_generation(entry) or entry.name.startswith(STAGING)

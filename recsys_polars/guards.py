@@ -10,10 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from recsys_polars.errors import ArtefactError
 
 SCRATCH = "recsys-polars-scratch-"
+
+
+class Removed(NamedTuple):
+    """What was removed, and its bytes; 0 where a run that reads it kept it."""
+
+    path: Path
+    n_bytes: int
 
 
 def refuse_link(path: Path) -> Path:
@@ -28,37 +36,34 @@ def refuse_link(path: Path) -> Path:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file, which is made where there is none.
+def locked(path: Path, *, for_the_sake_of: Path | None = None) -> Iterator[None]:
+    """Keep other runs from writing in a folder, which is made where there is none.
+
+    Args:
+        path: the folder.
+        for_the_sake_of: what is written by means of it, and named in the message; None: the folder itself.
 
     Raises:
-        ArtefactError: it is a symbolic link.
-        BlockingIOError: another run holds it.
+        ArtefactError: another one is at work there, or its lock is a symbolic link.
     """
-    descriptor = os.open(refuse_link(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = refuse_link(path / ".lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _lies_at(descriptor, path):  # the run before this one removed it on leaving
-            raise BlockingIOError
+        if not (_is_free(descriptor) and _lies_at(descriptor, lock)):  # else the run before removed it on leaving
+            raise ArtefactError(f"{for_the_sake_of or path}: another run is writing there; wait for it to end")
         yield
     finally:
         os.close(descriptor)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other runs from writing in a folder.
-
-    Raises:
-        ArtefactError: another one is at work there.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(path / ".lock"))
-        except BlockingIOError as error:
-            raise ArtefactError(f"{path}: another run is writing there; wait for it to end") from error
-        yield
+def _is_free(descriptor: int) -> bool:
+    """Lock a file, unless someone else has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
@@ -101,12 +106,7 @@ def unheld(path: Path) -> Iterator[bool]:
     """Tell whether nobody holds a file, or a folder; nobody will until the block ends."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield _is_free(descriptor)
     finally:
         os.close(descriptor)
 
@@ -126,7 +126,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         yield folder
 
 
-def clear_scratch(parent: Path) -> list[tuple[Path, int]]:
+def clear_scratch(parent: Path) -> list[Removed]:
     """Remove our scratch folders whose runs have ended; return them with their bytes."""
     cleared = []
     for folder in parent.glob(f"{SCRATCH}*"):
@@ -135,7 +135,7 @@ def clear_scratch(parent: Path) -> list[tuple[Path, int]]:
                 continue
             with unheld(folder) as is_free:
                 if is_free:
-                    cleared.append((folder, remove(folder)))
+                    cleared.append(Removed(folder, remove(folder)))
     return cleared
 
 

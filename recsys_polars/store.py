@@ -20,15 +20,8 @@ import numpy as np
 import polars as pl
 from safetensors import SafetensorError, safe_open
 
-from recsys_polars.artefacts import (
-    Stage,
-    checked_file,
-    fingerprint,
-    generations,
-    held_generation,
-    staged,
-    tidy,
-)
+from recsys_polars.artefacts import Stage, checked_file, generations, held_generation, staged, tidy
+from recsys_polars.disk import fingerprint
 from recsys_polars.errors import ArtefactError, TableError
 from recsys_polars.guards import Hold, refuse_link
 from recsys_polars.tables import Vectors, check

@@ -36,11 +36,13 @@ def aggregate_user_means(
     liked = positives.sort("user_id", "item_row").collect()
     blocks = list(mean_blocks(liked["user_id"], liked["item_row"], item_vectors.astype(np.float64)))
     width = item_vectors.shape[1]
-    counts = liked["user_id"].rle().struct.unnest()
-    table = counts.select(
-        user_id="value", before=pl.lit(before, dtype=pl.String), n_positives=pl.col("len").cast(pl.UInt32)
-    )
-    return table.select(UserMeans.column_names()), np.concatenate([np.empty((0, width), np.float32), *blocks])
+    return count_positives(liked["user_id"], before=before), np.concatenate([np.empty((0, width), np.float32), *blocks])
+
+
+def count_positives(users: pl.Series, *, before: str) -> pl.DataFrame:
+    """Return `UserMeans` without its vectors, of the user of each positive: equal ones stand together."""
+    runs = users.rle().struct.unnest().select(user_id="value", n_positives=pl.col("len").cast(pl.UInt32))
+    return runs.with_columns(before=pl.lit(before, dtype=pl.String)).select(UserMeans.column_names())
 
 
 def mean_blocks(users: pl.Series, item_rows: pl.Series, item_vectors: Sums) -> Iterator[Vectors]:

@@ -6,16 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys_polars.artefacts import (
-    FORMAT_VERSION,
-    checked_file,
-    current_generation,
-    generations,
-    read_manifest,
-    sha256,
-    staged,
-    write_text,
-)
+from recsys_polars.artefacts import FORMAT_VERSION, checked_file, current_generation, generations, read_manifest, staged
+from recsys_polars.disk import sha256, write_text
 from recsys_polars.errors import ArtefactError
 from tests.forging import forge
 

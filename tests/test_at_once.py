@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from polars.testing import assert_frame_equal
 
-from recsys_polars.artefacts import checked_file, generations, held_generation, staged, write_text
+from recsys_polars.artefacts import checked_file, generations, held_generation, staged
 from recsys_polars.cli.main import main
+from recsys_polars.disk import write_text
 from recsys_polars.guards import SCRATCH, locked, scratch_folder
 from recsys_polars.recipes.rank import RankSettings, rank
 from tests.slow_ranking import rank_slowly
@@ -175,7 +176,7 @@ def test_a_reader_always_gets_a_whole_generation_however_often_another_process_p
 WRITE = """
 import sys
 from pathlib import Path
-from recsys_polars.artefacts import write_text
+from recsys_polars.disk import write_text
 
 for number in range(100):
     write_text(Path(sys.argv[1]), sys.argv[2] * 100)

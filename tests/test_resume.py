@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_polars.errors import InputError
+from recsys_polars.errors import ArtefactError
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import rank as ranking
 from recsys_polars.recipes.build import build_features
@@ -105,7 +105,7 @@ def test_two_rankings_to_one_file_are_one_too_many(store, tmp_path) -> None:
     while not parts_in(out):
         assert process.poll() is None, "ended before the other began"
         time.sleep(0.01)
-    with pytest.raises(InputError, match="another ranking is writing there"):
+    with pytest.raises(ArtefactError, match="another run is writing there"):
         ranking.rank(store, out, ranking.RankSettings())
     assert process.wait() == 0
     assert out.is_file()

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from recsys_polars.artefacts import generations, sha256
+from recsys_polars.artefacts import generations
+from recsys_polars.disk import sha256
 from recsys_polars.errors import ArtefactError, TableError
 from recsys_polars.store import StoreWriter, build_store, open_store
 from recsys_polars.tables import Interactions, Items, Labelled, UserMeans, as_matrix, check

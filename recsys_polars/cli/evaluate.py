@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from recsys_polars.artefacts import write_text
 from recsys_polars.cli.shared import LARGEST_K, Command, print_table, say, store_option
+from recsys_polars.disk import write_text
 
 if TYPE_CHECKING:
     import polars as pl

@@ -23,8 +23,8 @@ _USERS_FAULT = {
     *(errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 }
 _NO_ROOM = re.compile(r"no space left|quota exceeded|file too large|read-only file system", re.IGNORECASE)
-_HALF = 440
-"""Characters of a message at each end: what is quoted in between may be of any length."""
+_NAME = 500
+"""Characters of a path that a message shows."""
 LARGEST_K = 2**31 - 1
 _DEBUG = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
 
@@ -55,7 +55,8 @@ def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, RecsysError):
         return BAD_INPUT, str(error)
     if isinstance(error, OSError) and error.errno in _USERS_FAULT:
-        return BAD_INPUT, f"{error.filename or 'writing'}: {error.strerror}"
+        name = str(error.filename or "writing")  # one that is too long is what the error is about
+        return BAD_INPUT, f"{name[:_NAME]}{' ...' if len(name) > _NAME else ''}: {error.strerror}"
     no_room = _NO_ROOM.search(str(error))  # libraries wrap what the system said in errors of their own
     if no_room:
         return BAD_INPUT, f"writing: {no_room[0].lower()}"
@@ -64,8 +65,7 @@ def _told(error: Exception) -> tuple[int, str]:
 
 def _harmless(text: str) -> str:
     """Return the text without signs that a terminal obeys: names and values of hostile files stand in it."""
-    shown = text if len(text) <= 2 * _HALF else f"{text[:_HALF]} ... {text[-_HALF:]}"
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in shown)
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 class Finite(click.FloatRange):

@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from recsys_polars.artefacts import sha256
+from recsys_polars.disk import sha256
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import building, store_tables
-from recsys_polars.recipes.encode import check_models, store_catalogue
-from recsys_polars.recipes.events import into_buckets, read_events
+from recsys_polars.recipes.encode import check_models
 from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
 from recsys_polars.sources import (
     ParsedFile,
@@ -91,13 +90,8 @@ def append_features(
     with building(settings, path, onto=store, progress=progress) as build:
         if open_store(path).identity != store.identity:
             raise ArtefactError(f"{path}: another run has published a generation meanwhile; append again")
-        progress("read interactions", 0, 5)
-        events = read_events(new.interaction_files, build)
-        progress("read items", 1, 5)
-        items = store_catalogue(new.item_files, events.item_ids(), build)
-        facts = store_tables(into_buckets(events, items["item_id"], build), items, build, progress)
-        progress("publish", 4, 5)
-        build.writer.stage.facts |= {**facts, "steps": build.ledger.steps, **_history(store, new, patterns)}
+        store_tables(new.interaction_files, new.item_files, build)
+        build.writer.stage.facts |= _history(store, new, patterns)
     return open_store(path)
 
 

@@ -1,17 +1,14 @@
 """`build_features`: raw files -> the feature store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import polars as pl
 
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.encode import check_encoders, store_catalogue
-from recsys_polars.recipes.events import Buckets, into_buckets, read_events
+from recsys_polars.recipes.events import into_buckets, read_events
 from recsys_polars.recipes.features import store_knowledge
 from recsys_polars.recipes.pairs import cut_buckets, store_pairs
 from recsys_polars.recipes.raw import (
@@ -22,6 +19,7 @@ from recsys_polars.recipes.raw import (
     with_defaults,
 )
 from recsys_polars.recipes.spool import Spool
+from recsys_polars.sources import ParsedFile
 from recsys_polars.store import Store, build_store, open_store
 
 
@@ -39,20 +37,13 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
     sources = open_sources(settings)
     check_encoders(settings, sources[1])
     with building(settings, out, progress=progress) as build:
-        progress("read interactions", 0, 5)
-        events = read_events(sources[0].files, build)
-        progress("read items", 1, 5)
         item_files = sources[1].files if sources[1] else []
-        items = store_catalogue(item_files, events.item_ids(), build)
-        facts = store_tables(into_buckets(events, items["item_id"], build), items, build, progress)
-        progress("publish", 4, 5)
+        store_tables(sources[0].files, item_files, build)
         build.writer.stage.facts |= {
-            **facts,
             "parameters": {**asdict(settings), "format": sources[0].format, "implicit": sources[0].implicit},
             "asked": {"format": settings.format, "implicit": settings.implicit},
             "inputs": fingerprints([*sources[0].files, *item_files]),
             "left_out_columns": sources[1].left_out if sources[1] else [],
-            "steps": build.ledger.steps,
         }
     return open_store(out)
 
@@ -66,11 +57,18 @@ def building(
         yield Build(settings, writer, Path(scratch), onto, progress=progress)
 
 
-def store_tables(buckets: Buckets, items: pl.DataFrame, build: Build, progress: Progress = silent) -> dict[str, Any]:
-    """Write every table but the catalogue; return the blocks and the counts of the manifest."""
-    n_buckets, spool = len(buckets.frames), Spool(build.scratch)
-    progress("cut and label", 2, 5)
+def store_tables(interactions: Sequence[ParsedFile], items: Sequence[ParsedFile], build: Build) -> None:
+    """Write every table, of these files and of the store appended to, and what the manifest says of them."""
+    spool = Spool(build.scratch)
+    build.progress("read interactions", 0, 5)
+    events = read_events(interactions, build)
+    build.progress("read items", 1, 5)
+    catalogue = store_catalogue(items, events.item_ids(), build)
+    build.progress("cut and label", 2, 5)
+    buckets = into_buckets(events, catalogue["item_id"], build)
     cut_buckets(buckets, spool, build)
     counts = store_pairs(buckets, spool, build)
-    progress("build features", 3, 5)
-    return {"blocks": store_knowledge(items, buckets.user_ids, n_buckets, spool, build), "counts": counts}
+    build.progress("build features", 3, 5)
+    blocks = store_knowledge(catalogue, buckets.user_ids, len(buckets.frames), spool, build)
+    build.progress("publish", 4, 5)
+    build.writer.stage.facts |= {"blocks": blocks, "counts": counts, "steps": build.ledger.steps}

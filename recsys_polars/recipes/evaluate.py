@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_polars import counting, metrics
-from recsys_polars.artefacts import current_generation, fingerprint
+from recsys_polars.artefacts import current_generation
+from recsys_polars.disk import fingerprint
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models import NAMES
 from recsys_polars.recipes import history_before

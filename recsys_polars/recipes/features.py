@@ -134,9 +134,9 @@ def _means(
     known: pl.DataFrame, user_ids: pl.Series, vectors: user_means.Sums, cut: str
 ) -> Iterator[tuple[pl.DataFrame, Vectors]]:
     liked = known.filter(pl.col("label") == 1)
-    counts = liked["user_id"].rle().struct.unnest().select(user_id="value", n_positives=pl.col("len").cast(pl.UInt32))
-    named = counts.with_columns(user_id=user_ids.gather(counts["user_id"]), before=pl.lit(cut))
-    table, done = check(UserMeans, named.select(UserMeans.column_names()), name="user_means"), 0
+    counts = user_means.count_positives(liked["user_id"], before=cut)
+    table = check(UserMeans, counts.with_columns(user_ids.gather(counts["user_id"])), name="user_means")
+    done = 0
     for means in user_means.mean_blocks(liked["user_id"], liked["item_id"], vectors):
         yield table[done : done + len(means)], means
         done += len(means)

@@ -9,7 +9,6 @@ from typing import Any
 
 from recsys_polars.artefacts import (
     MANIFEST,
-    Removed,
     clear_left_overs,
     current_generation,
     generations,
@@ -18,7 +17,7 @@ from recsys_polars.artefacts import (
     remove_older,
 )
 from recsys_polars.errors import ArtefactError
-from recsys_polars.guards import bytes_of, clear_scratch, locked, refuse_link, remove
+from recsys_polars.guards import Removed, bytes_of, clear_scratch, locked, refuse_link, remove
 from recsys_polars.models import NAMES
 from recsys_polars.store import identity_of, show_rejects
 
@@ -106,7 +105,7 @@ def prune_store(path: Path, *, keep: int) -> list[Removed]:
     with ExitStack() as stack:
         for folder in [*folders, *([models] if models.is_dir() else [])]:
             stack.enter_context(locked(folder))
-        removed = [Removed(*cleared) for cleared in clear_scratch(path)]
+        removed = clear_scratch(path)
         for folder in folders:
             removed += clear_left_overs(folder) + remove_older(folder, keep=keep)
         removed += [Removed(file, remove(file)) for file in (left_overs(models) if models.is_dir() else ())]

@@ -7,7 +7,7 @@ and on are the parts that are complete. A run with the same job takes them over;
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_polars.artefacts import sync, write_text
+from recsys_polars.disk import sync, write_text
 from recsys_polars.errors import InputError
-from recsys_polars.guards import exclusive, refuse_link
+from recsys_polars.guards import locked, refuse_link
 from recsys_polars.sealing import is_sealed, write_sealed_parquet
 
 
@@ -55,17 +55,13 @@ def parts_of(out: Path, job: Mapping[str, Any]) -> Iterator[Parts]:
     A run that is killed or interrupted leaves it, to be taken over.
 
     Raises:
-        InputError: `out` is something else than a file, or another run is writing it.
+        InputError: `out` is something else than a file.
+        ArtefactError: another run is writing it.
     """
     if not out.name or (out.exists() and not out.is_file()):
         raise InputError(f"--out {out}: expected a file to write, found something else")
     folder = refuse_link(out.with_name(f".{out.name}.parts"))
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(folder / ".lock"))
-        except BlockingIOError as error:
-            raise InputError(f"--out {out}: another ranking is writing there; wait for it to end") from error
+    with locked(folder, for_the_sake_of=out):
         try:
             _begin(folder, json.dumps(job, sort_keys=True))
             yield Parts(folder)

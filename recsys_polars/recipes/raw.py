@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from recsys_polars import catalogue
-from recsys_polars.artefacts import sha256
+from recsys_polars.disk import sha256
 from recsys_polars.errors import ArtefactError, InputError, TableError
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.embedded import embedded_files

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_polars.artefacts import checked_file, current_generation, held_generation, staged, write_text
+from recsys_polars.artefacts import checked_file, current_generation, held_generation, staged
+from recsys_polars.disk import write_text
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.guards import refuse_link
 from recsys_polars.models import NAMES

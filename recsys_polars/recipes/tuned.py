@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recsys_polars.artefacts import write_text
+from recsys_polars.disk import write_text
 from recsys_polars.errors import ArtefactError
 from recsys_polars.guards import refuse_link
 from recsys_polars.models.options import NAMES, OPTIONS

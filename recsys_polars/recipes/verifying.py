@@ -18,9 +18,9 @@ from recsys_polars.artefacts import (
     generations,
     left_overs,
     read_manifest,
-    sha256,
     unpublished,
 )
+from recsys_polars.disk import sha256
 from recsys_polars.errors import ArtefactError
 from recsys_polars.guards import SCRATCH, hold, refuse_link
 from recsys_polars.models import NAMES

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys_polars.artefacts import sha256, sync
+from recsys_polars.disk import sha256, sync
 from recsys_polars.tables import Vectors
 
 _UNFINISHED = ".unfinished.tmp"

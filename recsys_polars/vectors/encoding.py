@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch.nn.functional import normalize
 
-from recsys_polars.artefacts import fingerprint, sha256
+from recsys_polars.disk import fingerprint, sha256
 from recsys_polars.errors import InputError
 from recsys_polars.ranking.threads import mapped
 from recsys_polars.tables import Vectors

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys_polars.artefacts import sha256
+from recsys_polars.disk import sha256
 from recsys_polars.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")

@@ -202,6 +202,15 @@ def test_a_changed_byte_of_a_table_is_found_by_verify_and_by_who_reads_it(
     assert not out.exists()
 
 
+def test_verify_names_every_damaged_file_however_many_there_are(run: Callable[..., Result], copy: Path) -> None:
+    damaged = [file for file in newest(copy).iterdir() if file.name != "manifest.json"]
+    for file in damaged:
+        file.write_bytes(b"rot")
+    said = run("store", "verify", "--store", copy).stderr
+    assert len(damaged) > 10
+    assert [file for file in damaged if f"{file}: damaged" not in said] == []
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_changed_byte_of_a_model_is_found_by_verify_and_by_rank(
     refuse: Callable[..., str], copy: Path, tmp_path: Path, kind: str
