@@ -83,7 +83,7 @@ def test_a_second_build_and_a_prune_are_refused_while_one_builds_and_the_store_i
     begin, log, store, tmp_path
 ) -> None:
     before = (store / "CURRENT").read_bytes()
-    begin("build", "store_tables", "build-features", "--interactions", log, "--out", store)
+    begin("build", "store_knowledge", "build-features", "--interactions", log, "--out", store)
     for words in (("build-features", "--interactions", log, "--out", store), ("store", "prune", "--store", store)):
         refused = run(*words)
         assert refused.exit_code == 2

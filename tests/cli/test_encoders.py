@@ -115,7 +115,7 @@ def test_a_first_build_that_fails_keeps_what_it_encoded(
 ) -> None:
     words = ("build-features", "--interactions", world.log, "--items", world.items, "--out", tmp_path / "store")
     with monkeypatch.context() as broken:
-        broken.setattr("recsys_polars.recipes.build.store_tables", lambda *_: 1 / 0)
+        broken.setattr("recsys_polars.recipes.build.cut_buckets", lambda *_: 1 / 0)
         assert run(*words, "--text", "minilm").exit_code == 1
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".lock", "encoded"]
     minilm.clear()
