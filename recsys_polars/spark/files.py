@@ -96,6 +96,7 @@ class FileSystem:
         """Copy a file of this machine; one that is there is replaced."""
         with _said(uri):
             fs, target = self._open(uri)
+            fs.setWriteChecksum(False)  # a disk of this machine under another name would get a second file each
             fs.mkdirs(target.getParent())
             fs.copyFromLocalFile(False, True, self._path(path.absolute().as_uri()), target)
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ def spark_session(settings: SparkSettings, *, memory_bytes: int = 2 << 30) -> It
         InputError: no PySpark, no Java, no such cluster.
     """
     _check_installed()
+    # It has to be there, and nothing of ours goes through it.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     from pyspark.sql import SparkSession
 
     active = SparkSession.getActiveSession()
