@@ -46,8 +46,8 @@ def test_a_killed_ranking_takes_its_parts_over_and_ends_in_the_same_bytes(store,
     assert not killed.exists()
     assert len(taken_over) >= 3
     ranked = []
-    part = ranking._part
-    monkeypatch.setattr(ranking, "_part", lambda number, *args: ranked.append(number) or part(number, *args))
+    part = ranking.ranked_part
+    monkeypatch.setattr(ranking, "ranked_part", lambda number, *args: ranked.append(number) or part(number, *args))
     ranking.rank(store, killed, ranking.RankSettings())
     assert min(ranked) == len(taken_over)
     assert killed.read_bytes() == whole.read_bytes()
@@ -56,19 +56,19 @@ def test_a_killed_ranking_takes_its_parts_over_and_ends_in_the_same_bytes(store,
 
 def test_another_job_does_not_take_the_parts_over(store, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(ranking, "USERS_AT_ONCE", 20)
-    part = ranking._part
+    part = ranking.ranked_part
 
     def interrupted(number, *args):
         if number == 2:
             raise KeyboardInterrupt
         return part(number, *args)
 
-    monkeypatch.setattr(ranking, "_part", interrupted)
+    monkeypatch.setattr(ranking, "ranked_part", interrupted)
     out, other = tmp_path / "p.parquet", tmp_path / "other.parquet"
     with pytest.raises(KeyboardInterrupt):
         ranking.rank(store, out, ranking.RankSettings())
     assert len(parts_in(out)) == 2
-    monkeypatch.setattr(ranking, "_part", part)
+    monkeypatch.setattr(ranking, "ranked_part", part)
     ranking.rank(store, out, ranking.RankSettings(k=3))
     ranking.rank(store, other, ranking.RankSettings(k=3))
     assert out.read_bytes() == other.read_bytes()
@@ -79,21 +79,21 @@ def test_a_part_of_which_a_byte_changed_is_ranked_again(store, tmp_path, monkeyp
     monkeypatch.setattr(ranking, "USERS_AT_ONCE", 20)
     whole, out = tmp_path / "whole.parquet", tmp_path / "p.parquet"
     ranking.rank(store, whole, ranking.RankSettings())
-    part, ranked = ranking._part, []
+    part, ranked = ranking.ranked_part, []
 
     def interrupted(number, *args):
         if number == 2:
             raise KeyboardInterrupt
         return part(number, *args)
 
-    monkeypatch.setattr(ranking, "_part", interrupted)
+    monkeypatch.setattr(ranking, "ranked_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ranking.rank(store, out, ranking.RankSettings())
     first, _ = parts_in(out)
     content = bytearray(first.read_bytes())
     content[len(content) // 2] ^= 1
     first.write_bytes(content)
-    monkeypatch.setattr(ranking, "_part", lambda number, *args: ranked.append(number) or part(number, *args))
+    monkeypatch.setattr(ranking, "ranked_part", lambda number, *args: ranked.append(number) or part(number, *args))
     ranking.rank(store, out, ranking.RankSettings())
     assert (0 in ranked, 1 in ranked) == (True, False)
     assert out.read_bytes() == whole.read_bytes()
