@@ -13,13 +13,13 @@ from recsys_polars.recipes import rank as ranking
 
 store, out, users_at_once, settings = sys.argv[1:]
 ranking.USERS_AT_ONCE = int(users_at_once)
-part = ranking._part
+part = ranking.ranked_part
 
 def slow_part(*args):
     time.sleep(0.05)
     return part(*args)
 
-ranking._part = slow_part
+ranking.ranked_part = slow_part
 ranking.rank(Path(store), Path(out), ranking.RankSettings(**json.loads(settings)))
 """
 
