@@ -95,17 +95,15 @@ def command(
     recsys-polars build-features --interactions log.csv --column user_id=customer --column event_time=day --implicit
     recsys-polars build-features --append tonight.csv --out store
     """
+    from recsys_polars.api.build import build_features
     from recsys_polars.recipes.append import append_features
-    from recsys_polars.recipes.build import build_features
-    from recsys_polars.recipes.raw import BuildSettings
 
     with Bars() as bars:
         if patterns:
             _refuse_others(ctx)
             store = append_features(out, patterns, memory_bytes=memory, strict=strict, progress=bars)
         else:
-            settings = BuildSettings(format=format_, memory_bytes=memory, strict=strict, **options)
-            store = build_features(settings, out, progress=bars)
+            store = build_features(out, format=format_, memory_bytes=memory, strict=strict, progress=bars, **options)
     print_steps(store.manifest)
     print_rejects(store.manifest)
     say(summary(store.manifest, out))

@@ -5,22 +5,39 @@ from typing import Any
 
 import click
 
-from recsys_polars.cli.shared import LARGEST_K, Bars, Command, device_option, memory_option, say, store_option
-from recsys_polars.models import NAMES
+from recsys_polars.cli.shared import (
+    LARGEST_K,
+    Bars,
+    Command,
+    ModelName,
+    device_option,
+    may_import,
+    memory_option,
+    say,
+    store_option,
+)
+
+
+def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:  # noqa: ARG001
+    may_import((text or "").rpartition(":")[0])
+    return text
 
 
 @click.command("rank", cls=Command)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write."
 )
-@click.option("--model", "kind", type=click.Choice(NAMES), help="Default: the model trained last.")
+@click.option("--model", type=ModelName(), help="Default: the model trained last.")
 @store_option
 @click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
 @click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
 @click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
 @click.option(
-    "--candidates-from", metavar="MODEL:N", help="Let the model order the N best items by another model, not all."
+    "--candidates-from",
+    metavar="MODEL:N",
+    callback=_proposer,
+    help="Let the model order the N best items by another model, not all.",
 )
 @click.option(
     "--approx", is_flag=True, help="mlp only: let a dot product choose what is scored; measure what it misses."
@@ -36,11 +53,10 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
     recsys-polars rank --model catboost --candidates-from two-tower:500 --out lists.parquet
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
     """
-    from recsys_polars.recipes.rank import rank
-    from recsys_polars.recipes.sides import RankSettings
+    from recsys_polars.api.rank import rank
 
     with Bars() as bars:
-        figures = rank(store, out, RankSettings(memory_bytes=memory, **options), progress=bars)
+        figures = rank(store, out, memory_bytes=memory, progress=bars, **options)
     say(summary(figures, out))
 
 

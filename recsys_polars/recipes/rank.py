@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from recsys_polars.disk import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 from recsys_polars.recipes import Progress, knowledge_before, silent
-from recsys_polars.recipes.ids import read_ids
+from recsys_polars.recipes.ids import given_ids
 from recsys_polars.recipes.parts import parts_of
 from recsys_polars.recipes.sides import Job, Queue, RankSettings, queue_of
 from recsys_polars.recipes.trained import find_model
@@ -75,7 +76,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
 
-def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
+def _user_ids(store: Store, known: Knowledge, users: str | Sequence[str]) -> pl.Series:
     """The ids to rank, sorted and unique."""
     if users == "all":
         return known.user_ids
@@ -84,19 +85,21 @@ def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
         if found.is_empty():
             raise InputError("--users test: expected users in the test part, found none; use --users all")
         return found.sort()
-    return read_ids(Path(users), "user_id", option="--users")
+    return given_ids(users, "user_id", option="--users")
 
 
-def _candidates(known: Knowledge, candidates: str) -> tuple[Rows | None, int]:
+def _candidates(known: Knowledge, candidates: str | Sequence[str]) -> tuple[Rows | None, int]:
     """The item rows to choose from, ascending (None: all), and how many ids the catalogue doesn't know."""
     if candidates == "catalogue":
         return None, 0
     if candidates == "train":
         return np.unique(known.item_rows), 0
-    ids = read_ids(Path(candidates), "item_id", option="--candidates")
+    ids = given_ids(candidates, "item_id", option="--candidates")
     rows = known.item_ids.to_frame().with_row_index("row").filter(pl.col("item_id").is_in(ids.implode()))["row"]
     if rows.is_empty():
-        raise InputError(f"--candidates {candidates}: expected ids of the catalogue, found none among {len(ids):,}")
+        raise InputError(
+            f"--candidates {str(candidates)[:300]}: expected ids of the catalogue, found none among {len(ids):,}"
+        )
     return rows.to_numpy().astype(np.int64), len(ids) - len(rows)
 
 
