@@ -6,7 +6,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from recsys_polars.cli.shared import Bars, Command, Finite, memory_option, print_table, say
+from recsys_polars.cli.shared import (
+    Bars,
+    Command,
+    Finite,
+    engine_options,
+    memory_option,
+    print_table,
+    say,
+    spark_settings,
+)
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
 
@@ -75,7 +84,8 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     metavar="PATH",
     help="Add new interactions or items to the store at --out; all else is as it was built.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("data/store"), show_default=True)
+@engine_options
+@click.option("--out", type=click.Path(), default="data/store", show_default=True)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -85,7 +95,10 @@ def command(
     memory: int,
     strict: bool,
     patterns: tuple[str, ...],
-    out: Path,
+    engine: str,
+    spark_master: str | None,
+    spark_conf: dict[str, str],
+    out: str,
     **options: Any,
 ) -> None:
     """Turn raw files into a feature store.
@@ -94,19 +107,29 @@ def command(
     recsys-polars build-features --interactions 'reviews/*.json.gz' --items meta.json.gz --out store
     recsys-polars build-features --interactions log.csv --column user_id=customer --column event_time=day --implicit
     recsys-polars build-features --append tonight.csv --out store
+    recsys-polars build-features --engine spark --interactions s3a://logs/2024 --implicit --out s3a://stores/2024
     """
     from recsys_polars.api.build import build_features
     from recsys_polars.recipes.append import append_features
 
+    places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
+    spark = spark_settings(engine, spark_master, spark_conf, **places)
+    options |= {"format": format_, "memory_bytes": memory, "strict": strict}
     with Bars() as bars:
         if patterns:
             _refuse_others(ctx)
-            store = append_features(out, patterns, memory_bytes=memory, strict=strict, progress=bars)
+            append = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=bars)
+            manifest = append.manifest
+        elif spark:
+            from recsys_polars.recipes.on_spark.build import build_features_on_spark
+            from recsys_polars.recipes.raw import BuildSettings
+
+            manifest = build_features_on_spark(BuildSettings(**options), out, spark, progress=bars)
         else:
-            store = build_features(out, format=format_, memory_bytes=memory, strict=strict, progress=bars, **options)
-    print_steps(store.manifest)
-    print_rejects(store.manifest)
-    say(summary(store.manifest, out))
+            manifest = build_features(out, progress=bars, **options).manifest
+    print_steps(manifest)
+    print_rejects(manifest)
+    say(summary(manifest, out))
 
 
 def _refuse_others(ctx: click.Context) -> None:
@@ -139,7 +162,7 @@ def print_rejects(manifest: Any) -> None:
         print_table(["rejected", "rows", "rule"], rows)
 
 
-def summary(manifest: Any, out: Path) -> str:
+def summary(manifest: Any, out: str | Path) -> str:
     """Return the summary line of a build."""
     counts = manifest["counts"]
     parts = ", ".join(
@@ -151,7 +174,7 @@ def summary(manifest: Any, out: Path) -> str:
     for block, entry in manifest.get("encoded", {}).items():
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if rejected:
-        text += f"; {rejected:,} rows rejected, see {out / 'rejects'}"
+        text += f"; {rejected:,} rows rejected, see {out}/rejects"
     if manifest["left_out_columns"]:
         left_out = manifest["left_out_columns"]
         more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""

@@ -11,10 +11,11 @@ from recsys_polars.cli.shared import (
     Command,
     ModelName,
     device_option,
+    engine_options,
     may_import,
     memory_option,
     say,
-    store_option,
+    spark_settings,
 )
 
 
@@ -24,11 +25,9 @@ def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> s
 
 
 @click.command("rank", cls=Command)
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write."
-)
+@click.option("--out", type=click.Path(dir_okay=False), required=True, help="The Parquet file to write.")
 @click.option("--model", type=ModelName(), help="Default: the model trained last.")
-@store_option
+@click.option("--store", type=click.Path(), default="data/store", show_default=True, help="The feature store.")
 @click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
 @click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
 @click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
@@ -44,7 +43,17 @@ def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> s
 )
 @device_option
 @memory_option("For the blocks of scores.")
-def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
+@engine_options
+def command(
+    *,
+    store: str,
+    out: str,
+    memory: int,
+    engine: str,
+    spark_master: str | None,
+    spark_conf: dict[str, str],
+    **options: Any,
+) -> None:
     """Rank the catalogue for every user: exactly, but for auto, --candidates-from and --approx.
 
     \b
@@ -52,15 +61,25 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
     recsys-polars rank --model two-tower --users all -k 50 --out lists.parquet
     recsys-polars rank --model catboost --candidates-from two-tower:500 --out lists.parquet
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
+    recsys-polars rank --engine spark --store s3a://stores/2024 --users all --out s3a://lists/2024.parquet
     """
     from recsys_polars.api.rank import rank
 
+    places = {"store": store, "out": out, **{name: options[name] for name in ("users", "candidates")}}
+    spark = spark_settings(engine, spark_master, spark_conf, **places)
     with Bars() as bars:
-        figures = rank(store, out, memory_bytes=memory, progress=bars, **options)
+        if spark:
+            from recsys_polars.recipes.on_spark.rank import rank_on_spark
+            from recsys_polars.recipes.sides import RankSettings
+
+            settings = RankSettings(kind=options.pop("model"), memory_bytes=memory, **options)
+            figures = rank_on_spark(store, out, settings, spark, progress=bars)
+        else:
+            figures = rank(store, out, memory_bytes=memory, progress=bars, **options)
     say(summary(figures, out))
 
 
-def summary(figures: dict[str, Any], out: Path) -> str:
+def summary(figures: dict[str, Any], out: str | Path) -> str:
     """Return the summary line of a ranking."""
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
     unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]

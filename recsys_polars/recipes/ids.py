@@ -13,13 +13,13 @@ from recsys_polars.sources.files import printable
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
-def given_ids(given: str | Sequence[str], column: str, *, option: str) -> pl.Series:
+def given_ids(given: Path | str | Sequence[str], column: str, *, option: str) -> pl.Series:
     """Return the ids that a user gives, sorted and unique: those of a file, or themselves.
 
     Raises:
         InputError: as `read_ids`, or no ids at all.
     """
-    if isinstance(given, str):
+    if isinstance(given, Path | str):
         return read_ids(Path(given), column, option=option)
     if not given:
         raise InputError(f"{option}: expected ids, found none")

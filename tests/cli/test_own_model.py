@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 
 import recsys_polars as rp
 from recsys_polars.models import is_own
+from recsys_polars.recipes.on_spark.blocks import Shared, check_job
+from recsys_polars.recipes.sides import RankSettings
 
 ROOT = Path(__file__).parents[2]
 PURE_SVD = "examples.pure_svd:PureSvd"
@@ -421,6 +423,13 @@ def test_options_that_have_no_effect_on_it_are_refused(
     message = refuse("train", "--model", kind, "--store", store, *words)
     assert message.startswith(f"Error: {words[0]}")
     assert kind in message
+
+
+@pytest.mark.parametrize("kind", ["mine:Mine", "two-tower"])
+def test_the_workers_of_spark_have_no_such_module(kind: str) -> None:
+    settings = RankSettings(kind=kind, candidates_from="mine:Mine:5")
+    with pytest.raises(rp.InputError, match=f"--engine spark: expected models of the package, found {kind} and mine:M"):
+        check_job(None, Shared(kind, True, settings), None, None, None)  # type: ignore[arg-type]
 
 
 def test_nothing_of_the_current_folder_can_be_imported_for_who_names_no_model_of_theirs(
