@@ -79,14 +79,16 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted([*_HOMES, "metrics"])
 
 
-def __getattr__(name: str) -> Any:
-    if name == "metrics":
-        return import_module("recsys_polars.metrics")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'recsys_polars' has no attribute {name!r}")
-    found = getattr(import_module(f"recsys_polars.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # to a type checker it would say that there is every name
+
+    def __getattr__(name: str) -> Any:
+        if name == "metrics":
+            return import_module("recsys_polars.metrics")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'recsys_polars' has no attribute {name!r}")
+        found = getattr(import_module(f"recsys_polars.{_HOMES[name]}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
