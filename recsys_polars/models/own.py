@@ -14,6 +14,8 @@ from recsys_polars.models.protocol import Device, Model
 from recsys_polars.ranking.protocol import Scorer
 
 HOW = "docs/own-model.md says how"
+_SHOWN = 500
+"""Characters of an error of a model's that a message shows."""
 
 
 def own_class(kind: str) -> type[Model]:
@@ -26,9 +28,10 @@ def own_class(kind: str) -> type[Model]:
     path, _, name = kind.partition(":")
     module = _imported(path, kind)
     cls = getattr(module, name, None)
-    where = getattr(module, "__file__", None) or "no file"
     if not isinstance(cls, type):
-        others = sorted(one for one, value in vars(module).items() if isinstance(value, type))
+        where = getattr(module, "__file__", None) or "no file"
+        classes = (value for value in vars(module).values() if isinstance(value, type))
+        others = [cls.__name__ for cls in classes if cls.__module__ == path]
         raise InputError(f"model {kind}: expected a class {name} in {path} ({where}), found {_listed(others)}")
     lacking = [member for member in _members(Model, of_class=True) if not hasattr(cls, member)]
     if lacking:
@@ -66,7 +69,7 @@ def named(kind: str) -> Iterator[None]:
     except Exception as error:
         if not is_own(kind):
             raise
-        raise ModelError(f"model {kind}: {type(error).__name__}: {error}") from error
+        raise ModelError(f"model {kind}: {type(error).__name__}: {str(error)[:_SHOWN]}") from error
 
 
 def scorer_of(model: Model, known: Knowledge, users: Rows, *, device: Device) -> Scorer:
@@ -96,4 +99,4 @@ def _members(protocol: type, *, of_class: bool = False) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names) or "none"
+    return ", ".join([*names[:20], *(["..."] if len(names) > 20 else [])]) or "none"
