@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -28,12 +28,11 @@ LOCAL = "local[*,4]"
 _ALWAYS = {
     # Times are UTC everywhere, and to the microsecond.
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-_UNLESS_SET = {
+_WORKERS = {
     "spark.app.name": "recsys-polars",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     # A worker is one task; its libraries would take all cores of the machine each.
     **{f"spark.executorEnv.{name}": "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")},
@@ -74,14 +73,40 @@ def spark_session(settings: SparkSettings, *, memory_bytes: int = 2 << 30) -> It
 
     active = SparkSession.getActiveSession()
     with errors_of_workers():
-        session = active.newSession() if active else _start(settings, memory_bytes)
+        session = _beside(active, settings) if active else _start(settings, memory_bytes)
         try:
-            for name, value in {**_ALWAYS, **(settings.conf if active else {})}.items():
+            for name, value in _ALWAYS.items():
                 session.conf.set(name, value)
             yield session
         finally:
-            if active is None:
-                session.stop()
+            if active:
+                active.createDataFrame([], "nothing int")  # which makes it the active one again
+            else:
+                with suppress(Exception):  # where its JVM has died, that was said already
+                    session.stop()
+
+
+def _beside(active: "SparkSession", settings: SparkSettings) -> "SparkSession":
+    """A session of the context that is there, whose settings are its own."""
+    from pyspark.errors import PySparkException
+
+    if settings.master not in {None, active.sparkContext.master}:
+        raise InputError(f"--spark-master {settings.master}: expected the session's {active.sparkContext.master}")
+    session = active.newSession()
+    for name, value in settings.conf.items():
+        try:
+            session.conf.set(name, value)
+        except PySparkException as error:
+            raise InputError(f"--spark-conf {name}: expected a setting of a session that runs ({error})") from error
+    return session
+
+
+def memory_of_worker(session: "SparkSession") -> int:
+    """Return the bytes of the JVM that works for a worker."""
+    context = session.sparkContext
+    name = "spark.driver.memory" if context.master.startswith("local[") else "spark.executor.memory"
+    size = context.getConf().get(name, "1g")
+    return int(context._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(size))  # noqa: SLF001
 
 
 def _check_installed() -> None:
@@ -100,7 +125,9 @@ def _start(settings: SparkSettings, memory_bytes: int) -> "SparkSession":
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     submitted, conf = _is_submitted(), dict(settings.conf)
     master = settings.master or conf.get("spark.master") or (None if submitted else LOCAL)
-    asked = {**_UNLESS_SET, **(_locally(master, memory_bytes) if master and master.startswith("local") else {})}
+    asked = dict(_WORKERS)
+    if master and master.startswith("local"):
+        asked |= _locally(master, memory_bytes)
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         try:
             spark_conf = SparkConf(loadDefaults=submitted)
@@ -119,6 +146,7 @@ def _locally(master: str, memory_bytes: int) -> dict[str, str]:
     found = re.match(r"local\[(\d+)", master)
     cores = int(found[1]) if found else (os.cpu_count() or 1) if "*" in master else 1
     return {
+        **{f"spark.ui.{name}": "false" for name in ("enabled", "showConsoleProgress")},
         **{f"spark.driver.{name}": "127.0.0.1" for name in ("bindAddress", "host")},
         "spark.driver.memory": f"{max(1024, memory_bytes >> 20)}m",
         "spark.sql.shuffle.partitions": str(cores),
@@ -146,8 +174,9 @@ def _reason(error: Exception, said: IO[str]) -> str:
 
 def _is_submitted() -> bool:
     """Whether the environment says which Spark: `spark-submit`, or a folder with spark-defaults.conf."""
-    folder = os.environ.get("SPARK_CONF_DIR") or os.path.join(os.environ.get("SPARK_HOME", ""), "conf")  # noqa: PTH118
-    return "PYSPARK_GATEWAY_PORT" in os.environ or (Path(folder) / "spark-defaults.conf").is_file()
+    homes = [os.environ.get("SPARK_CONF_DIR"), os.environ.get("SPARK_HOME")]
+    folders = [Path(home) / inner for home, inner in zip(homes, ("", "conf"), strict=True) if home]
+    return "PYSPARK_GATEWAY_PORT" in os.environ or any((path / "spark-defaults.conf").is_file() for path in folders)
 
 
 @contextmanager
@@ -161,16 +190,26 @@ def on_worker() -> Iterator[None]:
 
 @contextmanager
 def errors_of_workers() -> Iterator[None]:
-    """Raise what a worker raised on purpose, as it was raised there; let all else pass."""
+    """Raise what a worker raised on purpose, as it was raised there; what Spark raises itself, in one line."""
     try:
         yield
     except RecsysError:
         raise
     except Exception as error:
         found = _told_by_worker(error)
-        if found is None:
-            raise
-        raise found from error
+        if found is not None:
+            raise found from error
+        if type(error).__module__.startswith(("py4j", "pyspark")):
+            raise RuntimeError(f"Spark: {_in_short(str(error))}") from error
+        raise
+
+
+def _in_short(text: str) -> str:
+    """The first line that says something, and the last cause."""
+    lines = [line.strip() for line in text.splitlines()]
+    said = [line for line in lines if line and not line.startswith(("An error occurred while calling", "at "))]
+    causes = [line for line in said if line.startswith("Caused by: ")]
+    return " / ".join(line.lstrip(": ")[:500] for line in dict.fromkeys([*said[:1], *causes[-1:]]))
 
 
 def _told_by_worker(error: Exception) -> RecsysError | None:

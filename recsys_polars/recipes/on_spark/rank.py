@@ -2,8 +2,9 @@
 
 import json
 import time
+import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,9 @@ from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.knowledge import Rows, items_before
 from recsys_polars.models import KINDS
 from recsys_polars.recipes import Progress, silent
-from recsys_polars.recipes.ids import given_ids
+from recsys_polars.recipes.ids import read_ids
 from recsys_polars.recipes.on_spark.blocks import DDL, ITEM_SIDE, Shared, check_job, pack, rank_blocks_of
-from recsys_polars.recipes.on_spark.inputs import LARGEST
+from recsys_polars.recipes.on_spark.inputs import said_of
 from recsys_polars.recipes.on_spark.kept import Kept
 from recsys_polars.recipes.on_spark.pairs import history
 from recsys_polars.recipes.on_spark.stores import reachable_store, table_place
@@ -28,7 +29,7 @@ from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows
 from recsys_polars.recipes.sides import RankSettings, parse_candidates_from
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.sealing import write_sealed_parquet
-from recsys_polars.spark.files import FileSystem, as_path, is_uri
+from recsys_polars.spark.files import FileSystem, as_path, is_uri, ship, to_read
 from recsys_polars.spark.session import SparkSettings, spark_session
 from recsys_polars.spark.sql import run_sql, to_polars, to_spark
 from recsys_polars.store import Store
@@ -75,18 +76,23 @@ def rank_on_spark(
     with spark_session(spark, memory_bytes=settings.memory_bytes) as session, TemporaryDirectory() as folder:
         scratch = Path(folder)
         store = reachable_store(session, place, scratch, files=_files_of(settings))
+        disk = FileSystem(session)
+        if is_uri(out) and disk.is_folder(out):
+            raise InputError(f"--out {out}: expected a file to write, found a folder")
         here = scratch / "preds.parquet" if is_uri(out) else as_path(out)
         with parts_of(here, {"engine": "spark", "began": time.time()}) as parts:
-            kept = Kept(session, f"{out}.parts" if is_uri(out) else str(parts.folder.absolute()), scratch)
+            folder_there, _, name = out.rpartition("/")
+            there = f"{folder_there}/.{name}.{uuid.uuid4().hex}.parts"
+            kept = Kept(session, there if is_uri(out) else str(parts.folder.absolute()), scratch)
             complete = parts.folder / "complete"
             try:
                 figures = _rank(store, place, settings, kept, complete, progress)
             finally:
                 if is_uri(out):
-                    FileSystem(session).remove(kept.place)
+                    disk.remove(there)
             complete.replace(here)
         if is_uri(out):
-            FileSystem(session).put(here, out)
+            disk.put(here, out)
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
 
@@ -102,15 +108,15 @@ def _rank(
     _, manifest = find_model(store, settings.kind)
     recipe = manifest["settings"]["recipe"]
     exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
-    shared = Shared(manifest["kind"], exclude_seen, settings)
+    shared = Shared(manifest["kind"], exclude_seen, _of_a_task(kept.session, settings))
     tables = _Tables(*(_table(kept.session, store, place, name) for name in _TABLES))
     items = items_before(store, "test")
     counts = _item_positives(tables, items.item_ids)
-    candidates, n_unknown = _candidates(tables, items.item_ids, kept, settings.candidates)
+    candidates, n_unknown = _candidates(tables, items.item_ids, kept, _word("--candidates", settings.candidates))
     facts = check_job(store, shared, items, counts, candidates)
     archive = _shared_with_all(store, shared, counts, candidates, kept)
     progress("rank users", 0, 2)
-    users = kept.keep("users", _users(tables, kept, settings.users, means=not shared.whole))
+    users = kept.keep("users", _users(tables, kept, _word("--users", settings.users), means=not shared.whole))
     counted = "count(*)", "count_if(coalesce(n_positives, 0) = 0)", "count_if(is_known IS NULL)"
     n_users, n_cold, n_strangers = users.selectExpr(*counted).first() or (0, 0, 0)
     if not n_users:
@@ -137,27 +143,22 @@ def _rank(
     return figures
 
 
+def _of_a_task(session: "SparkSession", settings: RankSettings) -> RankSettings:
+    """The settings of a task: on one machine, tasks side by side share its memory."""
+    context = session.sparkContext
+    if not context.master.startswith("local["):
+        return settings
+    return replace(settings, memory_bytes=max(1, settings.memory_bytes // context.defaultParallelism))
+
+
 def _table(session: "SparkSession", store: Store, place: str, name: str) -> "DataFrame":
     """A table of the store, once its bytes are what the manifest says."""
     path, entry = table_place(store, place, name), store.manifest["files"].get(f"{name}.parquet")
     if not is_uri(place):
         store.scan(name)
-    elif entry is None or _digest(session, path, entry["bytes"]) != entry["sha256"]:
+    elif entry is None or FileSystem(session).sha256(path) != entry["sha256"]:
         raise ArtefactError(f"{path}: damaged, its bytes are not what the manifest says; make it again")
-    return session.read.parquet(path)
-
-
-def _digest(session: "SparkSession", uri: str, n_bytes: int) -> str | None:
-    """The sha256 of a remote file, None if it has another size; of one over 2 GB Spark can't tell any."""
-    from pyspark.sql.functions import sha2
-
-    files = FileSystem(session).find(uri)
-    if len(files) != 1 or files[0].n_bytes != n_bytes:
-        return None
-    if n_bytes > LARGEST:
-        raise ArtefactError(f"{uri}: expected a table of at most 2 GB in a remote store, found {n_bytes:,} bytes")
-    row = session.read.format("binaryFile").load(uri).select(sha2("content", 256)).first()
-    return row and str(row[0])
+    return session.read.parquet(to_read(path))
 
 
 def _item_positives(tables: _Tables, item_ids: pl.Series) -> Rows:
@@ -168,22 +169,26 @@ def _item_positives(tables: _Tables, item_ids: pl.Series) -> Rows:
     return counts
 
 
-def _candidates(
-    tables: _Tables, item_ids: pl.Series, kept: Kept, asked: str | Sequence[str]
-) -> tuple[Rows | None, int]:
+def _candidates(tables: _Tables, item_ids: pl.Series, kept: Kept, asked: str) -> tuple[Rows | None, int]:
     """See `candidate_rows`."""
     if asked == "train":
         seen = to_polars(tables.seen().select("item_id").distinct())["item_id"].sort()
         return item_ids.search_sorted(seen).to_numpy().astype(np.int64), 0
     if asked == "catalogue":
         return None, 0
-    return rows_of_candidates(item_ids, _near(kept, asked), asked)
+    path = _near(kept, asked)
+    with said_of({path: asked}):
+        return rows_of_candidates(item_ids, path, asked)
 
 
-def _near(kept: Kept, place: str | Sequence[str]) -> Path | Sequence[str]:
-    """The path of a file that a user gives, or of a copy of it on this machine; ids as they are."""
-    if not isinstance(place, str):
-        return place
+def _word(option: str, given: str | Sequence[str]) -> str:
+    if not isinstance(given, str):
+        raise InputError(f"{option}: expected a word or a file with --engine spark, found {len(given):,} ids")
+    return given
+
+
+def _near(kept: Kept, place: str) -> Path:
+    """The path of a file that a user gives, or of a copy of it on this machine."""
     if not is_uri(place):
         return as_path(place)
     return FileSystem(kept.session).fetch(place, kept.here / place.rsplit("/", 1)[-1])
@@ -194,14 +199,12 @@ def _shared_with_all(store: Store, shared: Shared, counts: Rows, candidates: Row
     kinds = [shared.kind]
     if shared.settings.candidates_from is not None:
         kinds.append(parse_candidates_from(shared.settings.candidates_from)[0])
-    name = f"shared-{store.identity}-{time.time_ns()}"
-    path = kept.here / f"{name}.zip"
+    path = kept.here / "shared.zip"
     pack(path, store, kinds, counts, candidates, whole=shared.whole)
-    kept.session.sparkContext.addArchive(f"{path}#{name}")
-    return name
+    return ship(kept.session, path, unpacked=True)
 
 
-def _users(tables: _Tables, kept: Kept, asked: str | Sequence[str], *, means: bool) -> "DataFrame":
+def _users(tables: _Tables, kept: Kept, asked: str, *, means: bool) -> "DataFrame":
     """The users to rank, each once: user_id, is_known; items, n_positives and mean, null for none."""
     from pyspark.sql.functions import collect_list, lit
 
@@ -212,7 +215,9 @@ def _users(tables: _Tables, kept: Kept, asked: str | Sequence[str], *, means: bo
     elif asked == "test":
         users = tables.labelled.filter("part = 'test'").select("user_id").distinct()
     else:
-        given = given_ids(_near(kept, asked), "user_id", option="--users")
+        path = _near(kept, asked)
+        with said_of({path: asked}):
+            given = read_ids(path, "user_id", option="--users")
         users = to_spark(kept.session, given.to_frame())
     known = users.join(everyone.withColumn("is_known", lit(True)), "user_id", "left")
     positives = tables.user_means.filter("before = 'test'").select("user_id", "n_positives", *(["mean"] * means))
