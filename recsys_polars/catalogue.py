@@ -15,6 +15,11 @@ def deduplicate_items(items: pl.LazyFrame) -> pl.DataFrame:
     Returns:
         `Items` with those columns, one row per item_id, sorted by item_id. Which row stays doesn't depend on the order
         of the rows: see `sql/deduplicate_items.sql`.
+
+    Example:
+        >>> described = store.scan("items").with_columns(title=pl.lit("Lamp"))
+        >>> rp.deduplicate_items(pl.concat([store.scan("items"), described]))["title"].to_list()
+        ['Lamp', 'Lamp', 'Lamp', 'Lamp']
     """
     rows = items.with_row_index("source_row").collect()
     is_repeated = pl.len().over("item_id") > 1
@@ -43,6 +48,11 @@ def complete_catalogue(items: pl.DataFrame, interactions: pl.LazyFrame) -> pl.Da
 
     Returns:
         `Items`, sorted by item_id: the union of the ids of both.
+
+    Example:
+        >>> items = store.scan("items").filter(pl.col("item_id") == "x").collect()
+        >>> rp.complete_catalogue(items, store.scan("interactions"))["item_id"].to_list()
+        ['w', 'x', 'y', 'z']
     """
     ids = run_sql("catalogue", items=items.lazy().select("item_id"), interactions=interactions.select("item_id"))
     return ids.collect().join(items, on="item_id", how="left", maintain_order="left").sort("item_id")

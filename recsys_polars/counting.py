@@ -26,6 +26,11 @@ def popularity(history: pl.LazyFrame) -> pl.LazyFrame:
 
     Returns:
         One row per item that anyone liked: item_id, n_positives Int64.
+
+    Example:
+        >>> known = pl.LazyFrame({"item_id": ["x", "x", "y"], "label": [1, 1, 0]})
+        >>> rp.popularity(known).collect().rows()
+        [('x', 2)]
     """
     return run_sql("popularity", history=history).with_columns(pl.col("n_positives").cast(pl.Int64))
 
@@ -40,6 +45,12 @@ def find_core(pairs: pl.LazyFrame, *, min_user: int = 1, min_item: int = 1) -> C
 
     Returns:
         Who stays; None where nobody has to go for both limits are 1.
+
+    Example:
+        >>> pairs = pl.LazyFrame({"user_id": ["a", "a", "b", "b", "c"], "item_id": ["x", "y", "x", "y", "z"]})
+        >>> core = rp.find_core(pairs, min_user=2, min_item=2)
+        >>> pairs.filter(core.has()).select(pl.len()).collect().item()
+        4
     """
     if min_user <= 1 and min_item <= 1:
         return None

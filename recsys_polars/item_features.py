@@ -36,6 +36,13 @@ def build_item_features(
     Returns:
         `ItemFeatures` sorted by item_id, then the item features, then one Array(Float32, d) column a vector block:
         `tfidf`, the blocks of `items` in their order, the encoded ones, `numeric`.
+
+    Example:
+        >>> items = store.scan("items").with_columns(title=pl.col("item_id") + " marks 1").collect()
+        >>> known = rp.history(store.scan("labelled"), store.scan("repeats"), before="test")
+        >>> features = rp.build_item_features(items, known, text="none")
+        >>> features.select("item_id", "title_len", "title_has_digit").row(0)
+        ('w', 9, 1)
     """
     known_items = history.select("item_id").unique()
     table = run_sql("item_table", items=items.lazy().select(Items.column_names()), known_items=known_items).collect()

@@ -49,6 +49,11 @@ class Knowledge:
         n_positives: shape (n_users,).
         item_positives: how many users liked each item, shape (n_items,), where the pairs are those of some users only;
             None: the pairs say it.
+
+    Example:
+        >>> known = rp.knowledge_before(store, "test")
+        >>> known.item_ids.to_list(), known.item_counts.tolist()
+        (['w', 'x', 'y', 'z'], [1, 2, 1, 1])
     """
 
     user_ids: pl.Series
@@ -223,6 +228,12 @@ def user_vectors(known: Knowledge, users: Rows, *, without: Rows | None = None) 
     Returns:
         Shape (n, d) and (n,). A user without (other) positives has zeros and count 0. The mean without item i is
         (n_positives * mean - item_vectors[i]) / (n_positives - 1).
+
+    Example:
+        >>> known = rp.knowledge_before(store, "test")
+        >>> vectors, counts = rp.user_vectors(known, np.array([0, 1, 2]))
+        >>> vectors.shape == (3, known.item_vectors.shape[1]), counts.tolist()
+        (True, [1, 3, 1])
     """
     rows, counts = known.mean_rows[users], known.n_positives[users]
     vectors = np.zeros((len(users), known.item_vectors.shape[1]), dtype=np.float32)

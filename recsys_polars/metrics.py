@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from recsys_polars.errors import InputError, TableError
 
+__all__ = ["add_list_figures", "compare", "per_user", "summarise"]
+
 Floats = NDArray[np.float64]
 
 ACCURACY = ("precision", "recall", "ap", "ndcg", "hit_rate", "mrr")
@@ -42,6 +44,12 @@ def per_user(predictions: pl.DataFrame, truth: pl.DataFrame, *, k: int) -> pl.Da
     Raises:
         InputError: k below 1.
         TableError: an empty truth, a repeated pair in either table, or a user's ranks other than 1, 2, .. n.
+
+    Example:
+        >>> lists = pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "y"], "rank": [1, 2]})
+        >>> truth = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["y", "x"]})
+        >>> rp.metrics.per_user(lists, truth, k=2).select("user_id", "n_hits", "precision", "mrr").rows()
+        [('a', 1, 0.5, 0.5), ('b', 0, 0.0, 0.0)]
     """
     _check(predictions, truth, k=k)
     ideal_dcg = pl.lit(pl.Series(np.cumsum(1 / np.log2(np.arange(2, min(k, truth.height) + 2)))))
@@ -81,6 +89,14 @@ def add_list_figures(
 
     Raises:
         TableError: an item with more positives than there are train users.
+
+    Example:
+        >>> lists = pl.DataFrame({"user_id": ["a", "a"], "item_id": ["x", "y"], "rank": [1, 2]})
+        >>> truth = pl.DataFrame({"user_id": ["a"], "item_id": ["y"]})
+        >>> liked = pl.DataFrame({"item_id": ["x", "y"], "n_positives": [4, 1]})
+        >>> users = rp.metrics.per_user(lists, truth, k=2)
+        >>> rp.metrics.add_list_figures(users, lists, liked, k=2, n_train_users=4)["novelty"].to_list()
+        [1.0]
     """
     if (most := popularity.select(pl.col("n_positives").max().fill_null(0)).item()) > n_train_users:
         raise TableError(f"popularity: expected n_positives up to the {n_train_users:,} train users, found {most:,}")
@@ -114,6 +130,15 @@ def summarise(users: pl.DataFrame, *, n_items: int, seed: int, n_resamples: int 
 
     Raises:
         TableError: fewer items in the catalogue than the lists show.
+
+    Example:
+        >>> lists = pl.read_parquet("preds.parquet")
+        >>> truth = store.scan("labelled").filter((pl.col("part") == "test") & (pl.col("label") == 1)).collect()
+        >>> liked = rp.popularity(store.scan("labelled").filter(pl.col("part") != "test")).collect()
+        >>> users = rp.metrics.per_user(lists, truth.select("user_id", "item_id"), k=2)
+        >>> users = rp.metrics.add_list_figures(users, lists, liked, k=2, n_train_users=3)
+        >>> rp.metrics.summarise(users, n_items=4, seed=42)["metric"].to_list()
+        ['precision', 'recall', 'ap', 'ndcg', 'hit_rate', 'mrr', 'novelty', 'coverage']
     """
     values = users.select(MEANS).to_numpy()
     resampled = resample_means(values, seed=seed, n_resamples=n_resamples)
@@ -128,6 +153,15 @@ def compare(
 
     Raises:
         TableError: other users or another n_relevant in A than in B, or a catalogue smaller than what the lists show.
+
+    Example:
+        >>> truth, liked = ({"user_id": ["a"], "item_id": ["y"]}, {"item_id": ["x"], "n_positives": [1]})
+        >>> def judged(item):
+        ...     lists = pl.DataFrame({"user_id": ["a"], "item_id": [item], "rank": [1]})
+        ...     users = rp.metrics.per_user(lists, pl.DataFrame(truth), k=1)
+        ...     return rp.metrics.add_list_figures(users, lists, pl.DataFrame(liked), k=1, n_train_users=1)
+        >>> rp.metrics.compare(judged("y"), judged("x"), n_items=2, seed=42).select("metric", "value").row(0)
+        ('precision', 1.0)
     """
     if not users_a.select("user_id", "n_relevant").equals(users_b.select("user_id", "n_relevant")):
         raise TableError("compare: expected the same truth for both models, found other users or other n_relevant")

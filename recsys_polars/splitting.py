@@ -34,6 +34,11 @@ def assign_parts(
 
     Returns:
         One row per input row: `Interactions` and `part`. The part of a row doesn't depend on rows after its cut.
+
+    Example:
+        >>> parted = rp.assign_parts(store.scan("interactions"), split="last-n", test_n=1)
+        >>> parted.filter(pl.col("part") == "test").select("user_id", "item_id").sort("user_id").collect().rows()
+        [('a', 'w'), ('b', 'w'), ('c', 'w')]
     """
     if split == "global-time":
         cuts = global_cuts(interactions.select("event_time"), test_fraction, valid_fraction)
@@ -108,6 +113,11 @@ def deduplicate_interactions(parted: pl.DataFrame) -> pl.DataFrame:
     Returns:
         One row per (user_id, item_id, part), and `is_repeat`: the user had the pair already in an earlier part. Of rows
         of equal time the higher rating wins, a missing one last. In no promised order.
+
+    Example:
+        >>> parted = rp.assign_parts(store.scan("interactions"), test_fraction=0.2).collect()
+        >>> rp.deduplicate_interactions(parted).sort("user_id", "item_id").head(2).select("item_id", "is_repeat").rows()
+        [('w', False), ('x', False)]
     """
     rows = by_pair(parted)
     same = pl.all_horizontal(pl.col("user_id", "item_id") == pl.col("user_id", "item_id").shift())
@@ -131,6 +141,11 @@ def history(labelled: pl.LazyFrame, repeats: pl.LazyFrame, *, before: str) -> pl
     Returns:
         One row per (user_id, item_id): user_id, item_id, rating, event_time, label. A pair repeated between the two
         cuts has its earlier row before the valid cut and its later one before the test cut.
+
+    Example:
+        >>> known = rp.history(store.scan("labelled"), store.scan("repeats"), before="test")
+        >>> known.filter(pl.col("label") == 1).select("user_id", "item_id").sort("user_id", "item_id").collect().rows()
+        [('a', 'x'), ('b', 'x'), ('b', 'y'), ('b', 'z'), ('c', 'w')]
     """
     if before not in CUTS:
         raise ValueError(f"before: expected one of {CUTS}, found {before!r}")

@@ -8,6 +8,7 @@ How a generation is published: `artefacts`.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ class Store:
         generation: name of the generation.
         manifest: what its `manifest.json` holds.
         models: the models of the store that were found so far, by kind; see `recipes.trained`.
+
+    Example:
+        >>> store.scan("items").select("item_id").collect()["item_id"].to_list()
+        ['w', 'x', 'y', 'z']
+        >>> {name: vectors.shape for name, vectors in store.tensors("item_features").items()}
+        {'numeric': (4, 6), 'tfidf': (4, 100)}
     """
 
     path: Path
@@ -48,6 +55,9 @@ class Store:
     _held: Hold | None = field(default=None, repr=False, compare=False)
     models: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _checked: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def identity(self) -> str:
@@ -69,7 +79,15 @@ class Store:
         Raises:
             ArtefactError: this generation has no such table, or it is damaged.
         """
-        return pl.scan_parquet(self._file(f"{table}.parquet"), glob=False)
+        return pl.scan_parquet(self.table_file(table), glob=False)
+
+    def table_file(self, table: str) -> Path:
+        """Return the Parquet file of a table, for other programs to read.
+
+        Raises:
+            ArtefactError: as `scan`.
+        """
+        return self._file(f"{table}.parquet")
 
     def rejects(self, table: str) -> pl.LazyFrame | None:
         """Return the rows of raw files that broke a rule, unread; None where there were none.
@@ -106,12 +124,17 @@ def identity_of(generation: str, manifest: Mapping[str, Any]) -> str:
     return f"{generation}-{fingerprint(manifest['files'])}"
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: str | os.PathLike[str]) -> Store:
     """Open the current generation of the store at `path`.
 
     Raises:
         ArtefactError: no store there, a damaged one, or one of another format version.
+
+    Example:
+        >>> rp.open_store("store").manifest["counts"]["users"]
+        3
     """
+    path = Path(path)
     if not (path / "CURRENT").is_file():
         raise ArtefactError(f"{path}: expected a feature store, found none; build one with build-features --out {path}")
     store = Store(path, *held_generation(path))

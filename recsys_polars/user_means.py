@@ -29,6 +29,13 @@ def aggregate_user_means(
     Returns:
         `UserMeans` without its vectors, sorted by user_id, a row for each user with a positive; and the means, shape
         (n_rows, d): sums in float64, rounded once to float32. A mean without one item is one subtraction.
+
+    Example:
+        >>> known = pl.LazyFrame({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "x"], "label": [1, 1, 0]})
+        >>> vectors = np.array([[1, 0], [0, 4]], dtype=np.float32)
+        >>> counts, means = rp.aggregate_user_means(known, pl.Series("item_id", ["x", "y"]), vectors, before="test")
+        >>> counts.rows(), means.tolist()
+        ([('a', 'test', 2)], [[0.5, 2.0]])
     """
     rows = pl.LazyFrame({"item_id": item_ids}).with_row_index("item_row")
     positives = history.filter(pl.col("label") == 1).join(rows, on="item_id").select("user_id", "item_row")

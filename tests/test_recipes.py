@@ -248,6 +248,24 @@ def test_files_of_ids_without_the_column_or_without_ids_are_named(shop, tmp_path
         ranked(shop, tmp_path / "p.parquet", candidates=write_ids(tmp_path / "odd.txt", "item_id", ["nothing"]))
 
 
+def test_ids_are_as_good_as_a_file_of_them(shop, tmp_path):
+    users, items = [*sorted(all_users(shop))[:7], "nobody", *sorted(all_users(shop))[:2]], shop.popular[:9]
+    files = {
+        "users": write_ids(tmp_path / "u.csv", "user_id", users),
+        "candidates": write_ids(tmp_path / "i.csv", "item_id", items),
+    }
+    of_files, figures = ranked(shop, tmp_path / "p.parquet", **files)
+    of_ids, figures_of_ids = ranked(shop, tmp_path / "q.parquet", users=users, candidates=items)
+    assert_frame_equal(of_ids, of_files)
+    assert figures_of_ids | {"rank_seconds": 0} == figures | {"rank_seconds": 0}
+    assert (figures["users"], figures["unknown_users"], figures["items"]) == (8, 1, 9)
+
+
+def test_no_ids_are_an_error(shop, tmp_path):
+    with pytest.raises(InputError, match="--users: expected ids, found none"):
+        ranked(shop, tmp_path / "p.parquet", users=[])
+
+
 class TestFailure:
     @pytest.fixture(params=[RuntimeError, KeyboardInterrupt])
     def failure(self, request, monkeypatch):

@@ -109,13 +109,12 @@ def command(
     recsys-polars build-features --append tonight.csv --out store
     recsys-polars build-features --engine spark --interactions s3a://logs/2024 --implicit --out s3a://stores/2024
     """
+    from recsys_polars.api.build import build_features
     from recsys_polars.recipes.append import append_features
-    from recsys_polars.recipes.build import build_features
-    from recsys_polars.recipes.raw import BuildSettings
 
     places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
-    settings = BuildSettings(format=format_, memory_bytes=memory, strict=strict, **options)
+    options |= {"format": format_, "memory_bytes": memory, "strict": strict}
     with Bars() as bars:
         if patterns:
             _refuse_others(ctx)
@@ -123,10 +122,11 @@ def command(
             manifest = append.manifest
         elif spark:
             from recsys_polars.recipes.on_spark.build import build_features_on_spark
+            from recsys_polars.recipes.raw import BuildSettings
 
-            manifest = build_features_on_spark(settings, out, spark, progress=bars)
+            manifest = build_features_on_spark(BuildSettings(**options), out, spark, progress=bars)
         else:
-            manifest = build_features(settings, Path(out), progress=bars).manifest
+            manifest = build_features(out, progress=bars, **options).manifest
     print_steps(manifest)
     print_rejects(manifest)
     say(summary(manifest, out))

@@ -38,7 +38,7 @@ def command(
     recsys-polars evaluate preds.parquet
     recsys-polars evaluate preds/*.parquet --users warm --json figures.json
     """
-    from recsys_polars.recipes.evaluate import evaluate
+    from recsys_polars.api.evaluate import evaluate
 
     evaluation = evaluate(predictions, store, k=k, users=users)
     if json_file is not None:

@@ -9,25 +9,34 @@ from recsys_polars.cli.shared import (
     LARGEST_K,
     Bars,
     Command,
+    ModelName,
     device_option,
     engine_options,
+    may_import,
     memory_option,
     say,
     spark_settings,
 )
-from recsys_polars.models import NAMES
+
+
+def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:  # noqa: ARG001
+    may_import((text or "").rpartition(":")[0])
+    return text
 
 
 @click.command("rank", cls=Command)
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="The Parquet file to write.")
-@click.option("--model", "kind", type=click.Choice(NAMES), help="Default: the model trained last.")
+@click.option("--model", type=ModelName(), help="Default: the model trained last.")
 @click.option("--store", type=click.Path(), default="data/store", show_default=True, help="The feature store.")
 @click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
 @click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
 @click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
 @click.option(
-    "--candidates-from", metavar="MODEL:N", help="Let the model order the N best items by another model, not all."
+    "--candidates-from",
+    metavar="MODEL:N",
+    callback=_proposer,
+    help="Let the model order the N best items by another model, not all.",
 )
 @click.option(
     "--approx", is_flag=True, help="mlp only: let a dot product choose what is scored; measure what it misses."
@@ -54,19 +63,19 @@ def command(
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
     recsys-polars rank --engine spark --store s3a://stores/2024 --users all --out s3a://lists/2024.parquet
     """
-    from recsys_polars.recipes.rank import rank
-    from recsys_polars.recipes.sides import RankSettings
+    from recsys_polars.api.rank import rank
 
     places = {"store": store, "out": out, **{name: options[name] for name in ("users", "candidates")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
-    settings = RankSettings(memory_bytes=memory, **options)
     with Bars() as bars:
         if spark:
             from recsys_polars.recipes.on_spark.rank import rank_on_spark
+            from recsys_polars.recipes.sides import RankSettings
 
+            settings = RankSettings(kind=options.pop("model"), memory_bytes=memory, **options)
             figures = rank_on_spark(store, out, settings, spark, progress=bars)
         else:
-            figures = rank(Path(store), Path(out), settings, progress=bars)
+            figures = rank(store, out, memory_bytes=memory, progress=bars, **options)
     say(summary(figures, out))
 
 

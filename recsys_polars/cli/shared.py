@@ -14,7 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from recsys_polars.errors import RecsysError
+from recsys_polars.errors import ModelError, RecsysError
+from recsys_polars.models import NAMES, is_own
 
 BAD_INPUT = 2
 _FAILURE = 1
@@ -52,7 +53,7 @@ class Command(click.Command):
 
 
 def _told(error: Exception) -> tuple[int, str]:
-    if isinstance(error, RecsysError):
+    if isinstance(error, RecsysError) and not isinstance(error, ModelError):
         return BAD_INPUT, str(error)
     if isinstance(error, OSError) and error.errno in _USERS_FAULT:
         name = str(error.filename or "writing")  # one that is too long is what the error is about
@@ -60,6 +61,8 @@ def _told(error: Exception) -> tuple[int, str]:
     no_room = _NO_ROOM.search(str(error))  # libraries wrap what the system said in errors of their own
     if no_room:
         return BAD_INPUT, f"writing: {no_room[0].lower()}"
+    if isinstance(error, ModelError):
+        return _FAILURE, f"{error} (--debug shows where)"
     return _FAILURE, f"{type(error).__name__}: {error} (a fault of ours; --debug shows where)"
 
 
@@ -100,6 +103,35 @@ class Size(click.ParamType[int]):
         if n_bytes < 1:
             self.fail(f"expected more than nothing, found {value!r}", param, ctx)
         return n_bytes
+
+
+class ModelName(click.Choice[str]):
+    """A kind of model, or MODULE:CLASS of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__(NAMES)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:  # noqa: ARG002
+        """Return the choices."""
+        return f"[{'|'.join(NAMES)}|MODULE:CLASS]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        return may_import(value) if is_own(str(value)) else super().convert(value, param, ctx)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return what was expected."""
+        return f"{super().get_invalid_choice_message(value, ctx)[:-1]}, nor MODULE:CLASS of your own."
+
+
+def may_import(kind: str) -> str:
+    """Have a model of the user's own found in the current folder too, and return its kind.
+
+    Behind all that is installed, so that no file there passes for a library, and for nobody who names no such model.
+    """
+    if is_own(kind) and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    return kind
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -1,17 +1,17 @@
 """`train`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from recsys_polars.cli.shared import Bars, Command, device_option, memory_option, say, store_option
-from recsys_polars.models import AUTO, NAMES
+from recsys_polars.cli.shared import Bars, Command, ModelName, device_option, memory_option, say, store_option
+from recsys_polars.models import AUTO
 from recsys_polars.models.options import HISTORIES, LOSSES, NEGATIVES
 
 
 @click.command("train", cls=Command)
-@click.option("--model", "kind", type=click.Choice(NAMES), required=True)
+@click.option("--model", type=ModelName(), required=True)
 @store_option
 @device_option
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True)
@@ -36,9 +36,7 @@ from recsys_polars.models.options import HISTORIES, LOSSES, NEGATIVES
 @memory_option("For the training rows of CatBoost, which are sampled to fit.")
 @click.option("--folds", type=click.IntRange(1), help="Before training, measure MAP@10 on this many windows of time.")
 @click.option("--seeds", type=click.IntRange(1), help="And by this many seeds from --seed on; the model is of --seed.")
-def command(
-    *, kind: str, store: Path, recipe: str | None, memory: int, folds: int | None, seeds: int | None, **options: Any
-) -> None:
+def command(*, model: str, store: Path, recipe: Literal["notebook"] | None, memory: int, **options: Any) -> None:
     """Train a model on a store; it is saved inside.
 
     \b
@@ -47,20 +45,15 @@ def command(
     recsys-polars train --model catboost --folds 3 --seeds 2
     recsys-polars train --model auto
     recsys-polars train --model mlp --recipe notebook --store store
+    recsys-polars train --model mypackage.mymodule:MyModel
 
     The windows of --folds end at the test cut, the latest first: the valid part, the window before it, and so on, each
     cut as the store was. A figure is of a whole training on what was known before its window.
     """
-    from recsys_polars.models.protocol import FitSettings
-    from recsys_polars.recipes.measure import measure_folds
-    from recsys_polars.recipes.train import train
+    from recsys_polars.api.train import train
 
-    settings = FitSettings(recipe="notebook" if recipe else "default", memory_bytes=memory, **options)
     with Bars() as bars:
-        measured = None
-        if folds or seeds:
-            measured = measure_folds(store, kind, settings, n_folds=folds or 1, n_seeds=seeds or 1, progress=bars)
-        manifest = train(store, kind, settings, folds=measured, progress=bars)
+        manifest = train(store, model, recipe=recipe or "default", memory_bytes=memory, progress=bars, **options)
     say(summary(manifest, store))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recsys_polars.errors import InputError
+from recsys_polars.models import is_own
 
 if TYPE_CHECKING:
     from recsys_polars.examples import History, Negatives
@@ -30,6 +31,8 @@ def settle(kind: str, settings: "FitSettings") -> "FitSettings":
     Raises:
         InputError: an option without effect, a value that the kind doesn't know, or two that don't go together.
     """
+    if settings.recipe == "notebook" and is_own(kind):
+        raise InputError(f"--recipe notebook: expected a model that the notebook has, found {kind}")
     asked = {name: value for name in NAMES if (value := getattr(settings, name)) is not None}
     offered = {} if settings.recipe == "notebook" else OPTIONS.get(kind, {})
     for name, value in asked.items():

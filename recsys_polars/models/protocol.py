@@ -26,6 +26,10 @@ class FitSettings:
         memory_bytes: what the training examples of a model that needs them all at once may take.
         history, negatives, loss: see `models.options`, which fills in None, and refuses what has no effect on a kind.
         parameters: numbers in place of the model's own, by name; see `recipes.tune`.
+
+    Example:
+        >>> rp.FitSettings(seed=1).device
+        'auto'
     """
 
     recipe: Recipe = "default"
@@ -39,16 +43,35 @@ class FitSettings:
 
 
 class Model(Protocol):
-    """A trained model.
+    """A trained model. One of the user's own is named by its import path, MODULE:CLASS; see docs/own-model.md.
 
     Attributes:
-        kind: its name on the command line.
         validates: whether there are rounds to choose.
         rounds: epochs or trees that it was trained for; what a refit repeats.
-        facts: what its manifest should say of the training.
+        facts: what its manifest should say of the training, in JSON; the highest `validation` in the list `curve` is
+            shown as MAP@10.
+
+    Example:
+        >>> class Alphabetical:
+        ...     validates, rounds, facts = False, 0, {}
+        ...     @classmethod
+        ...     def fit(cls, known, settings, *, validate=None, rounds=None):
+        ...         return cls()
+        ...     def scorer(self, known, users, *, device="auto"):
+        ...         return rp.PerItemScorer(-np.arange(known.n_items), n_users=len(users))
+        ...     def save(self, folder):
+        ...         pass
+        ...     @classmethod
+        ...     def load(cls, folder):
+        ...         return cls()
+        >>> import __main__
+        >>> __main__.Alphabetical, Alphabetical.__module__ = Alphabetical, "__main__"  # as in a notebook
+        >>> rp.train("store", Alphabetical)["kind"]
+        '__main__:Alphabetical'
+        >>> rp.rank("store", "preds.parquet", model=Alphabetical)["model"]
+        '__main__:Alphabetical'
     """
 
-    kind: ClassVar[str]
     validates: ClassVar[bool]
     rounds: int
     facts: dict[str, Any]

@@ -36,6 +36,12 @@ class DotScorer:
 
     Raises:
         ArtefactError: shapes that don't fit together.
+
+    Example:
+        >>> users, items = np.array([[1, 2]], dtype=np.float32), np.array([[3, 4], [5, 6]], dtype=np.float32)
+        >>> scorer = rp.DotScorer(users, items, item_bias=np.array([0.5, 0], dtype=np.float32))
+        >>> scorer.exact(np.array([0, 0]), np.array([0, 1])).tolist()
+        [11.5, 17.0]
     """
 
     user_invariant = False

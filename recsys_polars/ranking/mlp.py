@@ -49,6 +49,14 @@ class MlpScorer:
 
     Raises:
         ArtefactError: shapes that don't fit together.
+
+    Example:
+        >>> ones = np.ones((1, 1), dtype=np.float32)
+        >>> hidden = np.array([[1, 1], [1, -1]], dtype=np.float32), np.zeros(2, dtype=np.float32)
+        >>> output = np.ones((1, 2), dtype=np.float32), np.array([0.5], dtype=np.float32)
+        >>> scorer = rp.MlpScorer(ones, 3 * ones, [hidden, output])  # relu(1 + 3) + relu(1 - 3) + 0.5
+        >>> scorer.exact(np.array([0]), np.array([0])).tolist()
+        [4.5]
     """
 
     threads_share_blocks = False

@@ -15,6 +15,11 @@ class PerItemScorer:
         item_scores: float64 `(n_items,)`.
         n_users: users that may be asked for.
         name: how errors call the model.
+
+    Example:
+        >>> scorer = rp.PerItemScorer(np.array([3.0, 7.0]), n_users=2)
+        >>> next(rp.rank_blocks(scorer, np.array([1]))).items.tolist()
+        [1, 0]
     """
 
     user_invariant = True

@@ -23,7 +23,13 @@ class Closer(NamedTuple):
 
 
 class UserBlock(NamedTuple):
-    """A block of users, ready to be scored against any items; `score` and `bound` live on the scorer's device."""
+    """A block of users, ready to be scored against any items; `score` and `bound` live on the scorer's device.
+
+    Example:
+        >>> block = rp.PerItemScorer(np.array([3.0, 1.0]), n_users=5).block(np.array([0, 4]))
+        >>> block.score(slice(0, 2)).tolist(), block.bound.shape
+        ([[3.0, 1.0], [3.0, 1.0]], torch.Size([2]))
+    """
 
     score: Callable[[ItemRows], torch.Tensor]
     """Items -> fast scores `(block, n)`, float32 or bfloat16, user by user or item by item in memory.
@@ -47,6 +53,11 @@ class Scorer(Protocol):
     Rows are dense numbers: positions in the sorted unique ids, so that ascending row = ascending id.
     The canonical score of a pair is `exact`; `block` is the fast way to something close to it, with a proven bound.
     Threads may score blocks side by side: scratch buffers are a thread's own.
+
+    Example:
+        >>> scorer = rp.PerItemScorer(np.array([3.0, 1.0]), n_users=5)
+        >>> scorer.exact(np.array([0, 4]), np.array([1, 0])).tolist()
+        [1.0, 3.0]
     """
 
     name: str
@@ -76,7 +87,14 @@ class Scorer(Protocol):
 
 
 class SparseRows(NamedTuple):
-    """One list of item rows per user row: those of user `u` are `indices[indptr[u]:indptr[u + 1]]`, in any order."""
+    """One list of item rows per user row: those of user `u` are `indices[indptr[u]:indptr[u + 1]]`, in any order.
+
+    Example:
+        >>> seen = rp.SparseRows(np.array([0, 2, 2]), np.array([1, 0]))  # user 0 has seen items 1 and 0, user 1 nothing
+        >>> scorer = rp.PerItemScorer(np.array([3.0, 1.0, 2.0]), n_users=2)
+        >>> next(rp.rank_blocks(scorer, np.array([0, 1]), k=1, seen=seen)).items.tolist()
+        [2, 0]
+    """
 
     indptr: IntArray
     indices: IntArray
@@ -86,6 +104,11 @@ class TopK(NamedTuple):
     """The lists of one block of users, flat, in the order in which the users were given, then by rank.
 
     A user with fewer than k items left has a shorter list, or none.
+
+    Example:
+        >>> top = next(rp.rank_blocks(rp.PerItemScorer(np.array([3.0, 1.0]), n_users=1), np.array([0])))
+        >>> top.items.tolist(), top.ranks.tolist(), top.scores.tolist()
+        ([0, 1], [1, 2], [3.0, 1.0])
     """
 
     start: int

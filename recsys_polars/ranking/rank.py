@@ -62,6 +62,11 @@ def rank_blocks(
     Raises:
         InputError: rows out of range, candidates out of order, or k below 1: at the call, before any work.
         ArtefactError: a score that isn't finite, when it is met; it names the scorer.
+
+    Example:
+        >>> scorer = rp.DotScorer(np.eye(2, dtype=np.float32), np.array([[1, 0], [2, 1], [0, 3]], dtype=np.float32))
+        >>> np.concatenate([top.items for top in rp.rank_blocks(scorer, np.array([0, 1]), k=2)]).tolist()
+        [1, 0, 2, 1]
     """
     users = np.asarray(users).astype(np.int64)
     _check(scorer, users, k, seen, candidates)

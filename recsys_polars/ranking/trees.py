@@ -42,6 +42,12 @@ class TreeScorer:
     Raises:
         ArtefactError: tables that don't fit together, or a bit that leads to no leaf (on a user's side: when it is
         met).
+
+    Example:
+        >>> user_bits, item_bits = np.array([[0], [1]], dtype=np.uint8), np.array([[0], [2]], dtype=np.uint8)
+        >>> scorer = rp.TreeScorer(user_bits, item_bits, [np.array([0.0, 1.0, 2.0, 3.5])], n_users=2)
+        >>> scorer.exact(np.array([0, 1]), np.array([1, 1])).tolist()  # leaves 0 | 2 and 1 | 2
+        [2.0, 3.5]
     """
 
     block_users = 128

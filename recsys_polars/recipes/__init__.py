@@ -22,7 +22,13 @@ def history_before(store: Store, cut: str) -> pl.LazyFrame:
 
 
 def knowledge_before(store: Store, cut: str) -> Knowledge:
-    """Return what a model may know before a cut."""
+    """Return what a model may know before a cut.
+
+    Example:
+        >>> known = rp.knowledge_before(store, "valid")
+        >>> known.n_users, known.n_items, len(known.labels)
+        (3, 4, 6)
+    """
     seen_only = store.scan("filtered").select(
         "user_id", "item_id", "event_time", label=pl.lit(SEEN_ONLY, dtype=pl.Int8)
     )

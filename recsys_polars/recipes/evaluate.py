@@ -15,7 +15,7 @@ from recsys_polars import counting, metrics
 from recsys_polars.artefacts import current_generation
 from recsys_polars.disk import fingerprint
 from recsys_polars.errors import ArtefactError, InputError
-from recsys_polars.models import NAMES
+from recsys_polars.models import is_kind
 from recsys_polars.recipes import history_before
 from recsys_polars.recipes.rank import METADATA_KEY
 from recsys_polars.recipes.trained import model_folder
@@ -141,7 +141,7 @@ def _run(metadata: bytes, file: Path) -> dict[str, Any]:
 def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
     """How long the model was trained, if it is still the one in the store."""
     kind = str(run.get("model"))
-    if kind not in NAMES or not (model_folder(store, kind) / "CURRENT").is_file():
+    if not is_kind(kind) or not (model_folder(store, kind) / "CURRENT").is_file():
         return None
     manifest = current_generation(model_folder(store, kind))[1]
     seconds = manifest.get("seconds")

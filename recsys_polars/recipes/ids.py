@@ -1,6 +1,7 @@
 """Lists of ids that a user gives: one a line, or a column of a table."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,19 @@ from recsys_polars.sources import check_parquet, check_text, reading
 from recsys_polars.sources.files import printable
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+def given_ids(given: Path | str | Sequence[str], column: str, *, option: str) -> pl.Series:
+    """Return the ids that a user gives, sorted and unique: those of a file, or themselves.
+
+    Raises:
+        InputError: as `read_ids`, or no ids at all.
+    """
+    if isinstance(given, Path | str):
+        return read_ids(Path(given), column, option=option)
+    if not given:
+        raise InputError(f"{option}: expected ids, found none")
+    return pl.Series(column, given, dtype=pl.String).unique().sort()
 
 
 def read_ids(path: Path, column: str, *, option: str) -> pl.Series:

@@ -18,7 +18,7 @@ from recsys_polars.artefacts import (
 )
 from recsys_polars.errors import ArtefactError
 from recsys_polars.guards import Removed, bytes_of, clear_scratch, locked, refuse_link, remove
-from recsys_polars.models import NAMES
+from recsys_polars.models import is_kind
 from recsys_polars.store import identity_of, show_rejects
 
 TABLES = ("interactions", "labelled", "items", "user_means")
@@ -85,7 +85,10 @@ def _names(path: Path) -> list[str]:
 
 def _model_folders(path: Path) -> list[Path]:
     """The folders of the kinds of models that were trained."""
-    folders = [refuse_link(refuse_link(path / "models") / kind) for kind in sorted(NAMES)]
+    models = refuse_link(path / "models")
+    folders = (
+        [refuse_link(entry) for entry in sorted(models.iterdir()) if is_kind(entry.name)] if models.is_dir() else []
+    )
     return [folder for folder in folders if folder.is_dir() and generations(folder)]
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from recsys_polars.errors import InputError
 from recsys_polars.guards import scratch_folder
 from recsys_polars.models import AUTO, model_class
+from recsys_polars.models.own import named
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.build import building
@@ -99,7 +100,8 @@ def _measure(store: Store, kind: str, settings: FitSettings, *, first_seed: int)
     """Train at the fold's cut and rank its window."""
     cls, known = model_class(kind), knowledge_before(store, "test")
     truth = truth_of(store, known, part="test", seed=first_seed)  # every seed is judged on the same users
-    rounds, _ = choose_rounds(store, cls, settings, silent)
-    model = cls.fit(known, settings, rounds=rounds)
     users = known.rows_of_users(truth["user_id"].unique().sort())
-    return {"map": mean_ap(model, known, users, truth, settings), "users": len(users)}
+    with named(kind):
+        rounds, _ = choose_rounds(store, cls, settings, silent)
+        model = cls.fit(known, settings, rounds=rounds)
+        return {"map": mean_ap(model, known, users, truth, settings), "users": len(users)}

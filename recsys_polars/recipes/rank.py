@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from recsys_polars.disk import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 from recsys_polars.recipes import Progress, knowledge_before, silent
-from recsys_polars.recipes.ids import read_ids
+from recsys_polars.recipes.ids import given_ids
 from recsys_polars.recipes.parts import parts_of
 from recsys_polars.recipes.sides import Job, Queue, RankSettings, queue_of
 from recsys_polars.recipes.trained import find_model
@@ -73,7 +74,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
 
-def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
+def _user_ids(store: Store, known: Knowledge, users: str | Sequence[str]) -> pl.Series:
     """The ids to rank, sorted and unique."""
     if users == "all":
         return known.user_ids
@@ -82,28 +83,32 @@ def _user_ids(store: Store, known: Knowledge, users: str) -> pl.Series:
         if found.is_empty():
             raise InputError("--users test: expected users in the test part, found none; use --users all")
         return found.sort()
-    return read_ids(Path(users), "user_id", option="--users")
+    return given_ids(users, "user_id", option="--users")
 
 
-def _candidates(known: Knowledge, candidates: str) -> tuple[Rows | None, int]:
+def _candidates(known: Knowledge, candidates: str | Sequence[str]) -> tuple[Rows | None, int]:
     """The item rows to choose from, ascending (None: all), and how many ids the catalogue doesn't know."""
     if candidates == "catalogue":
         return None, 0
     if candidates == "train":
         return np.unique(known.item_rows), 0
-    return rows_of_candidates(known.item_ids, Path(candidates), candidates)
+    return rows_of_candidates(known.item_ids, candidates, candidates)
 
 
-def rows_of_candidates(item_ids: pl.Series, file: Path, asked: str) -> tuple[Rows, int]:
-    """Return the rows of a file's item ids, ascending, and how many of them the catalogue doesn't know.
+def rows_of_candidates(
+    item_ids: pl.Series, given: Path | str | Sequence[str], asked: str | Sequence[str]
+) -> tuple[Rows, int]:
+    """Return the rows of item ids, or of a file's, ascending, and how many of them the catalogue doesn't know.
 
     Raises:
         InputError: a file that can't be read, or one without an id of the catalogue.
     """
-    ids = read_ids(file, "item_id", option="--candidates")
+    ids = given_ids(given, "item_id", option="--candidates")
     rows = item_ids.to_frame().with_row_index("row").filter(pl.col("item_id").is_in(ids.implode()))["row"]
     if rows.is_empty():
-        raise InputError(f"--candidates {asked}: expected ids of the catalogue, found none among {len(ids):,}")
+        raise InputError(
+            f"--candidates {str(asked)[:300]}: expected ids of the catalogue, found none among {len(ids):,}"
+        )
     return rows.to_numpy().astype(np.int64), len(ids) - len(rows)
 
 

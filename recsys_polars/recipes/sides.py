@@ -1,6 +1,6 @@
 """Who is ranked by what: users with a history by a model, in one stage or two, the others by popularity."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,8 @@ import polars as pl
 from recsys_polars.disk import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
-from recsys_polars.models import AUTO, KINDS
+from recsys_polars.models import AUTO, KINDS, is_own
+from recsys_polars.models.own import named, scorer_of
 from recsys_polars.models.protocol import Device
 from recsys_polars.ranking import MlpScorer, PerItemScorer, Scorer, SparseRows, TopK, rank_blocks
 from recsys_polars.ranking.approximate import approximate
@@ -28,8 +29,8 @@ class RankSettings:
     Attributes:
         kind: the model; None: the one trained last.
         k: length of a list; shorter where a user has fewer items left.
-        users: `test`, `all`, or a file of ids.
-        candidates: `catalogue`, `train` (items with an interaction before the test cut), or a file of ids.
+        users: `test`, `all`, a file of ids, or ids.
+        candidates: `catalogue`, `train` (items with an interaction before the test cut), a file of ids, or ids.
         exclude_seen: leave out what a user had before the test cut; None: as the model's recipe has it.
         candidates_from: `KIND:N`: the model orders the N best items by another model, instead of all; None: all.
         approx: let a dot product choose what an MLP scores; refused where it misses 0.1 % of the exact lists.
@@ -38,8 +39,8 @@ class RankSettings:
 
     kind: str | None = None
     k: int = 10
-    users: str = "test"
-    candidates: str = "catalogue"
+    users: str | Sequence[str] = "test"
+    candidates: str | Sequence[str] = "catalogue"
     exclude_seen: bool | None = None
     candidates_from: str | None = None
     approx: bool = False
@@ -84,6 +85,7 @@ def queue_of(job: Job, user_ids: pl.Series) -> Queue:
     Raises:
         InputError: options that don't go together, or with the model.
         ArtefactError: a model that isn't there, or not of this generation of the store.
+        ModelError: a model of the user's own that failed; later too, when a side ranks.
     """
     rows = job.known.rows_of_users(user_ids)
     is_warm = (rows != NOBODY) & (job.known.n_positives[rows] > 0)
@@ -93,7 +95,7 @@ def queue_of(job: Job, user_ids: pl.Series) -> Queue:
         user_ids=user_ids,
         is_warm=is_warm,
         places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
-        warm=_warm_side(job, rows[is_warm]),
+        warm=_naming(job.kind, _warm_side(job, rows[is_warm])),
         cold=_scored(job, popularity, cold),
     )
 
@@ -111,14 +113,13 @@ def _warm_side(job: Job, users: Rows) -> Side:
         return Side(
             auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
         )
-    model, _ = load_model(job.store, job.kind)
-    scorer = model.scorer(job.known, users, device=settings.device)
+    scorer, _ = _scorer(job, job.kind, users)
     if settings.candidates_from is not None:
         return _two_stages(job, scorer, users, settings.candidates_from)
     if not settings.approx:
         return _scored(job, scorer, users)
     if not isinstance(scorer, MlpScorer):
-        raise InputError(f"--approx: expected an mlp, found {model.kind}, which is ranked exactly as fast")
+        raise InputError(f"--approx: expected an mlp, found {job.kind}, which is ranked exactly as fast")
     quick = approximate(scorer, k=settings.k, seen=_seen(job, users), candidates=job.candidates)
     return replace(_scored(job, quick, users), facts={"recall_of_exact": quick.recall})
 
@@ -142,8 +143,8 @@ def _two_stages(job: Job, scorer: Scorer, users: Rows, candidates_from: str) -> 
     kind, n = parse_candidates_from(candidates_from)
     if n < job.settings.k:
         raise InputError(f"--candidates-from {candidates_from}: expected at least -k {job.settings.k} items, found {n}")
-    first, manifest = load_model(job.store, kind)
-    proposed = _scored(job, first.scorer(job.known, users, device=job.settings.device), users, k=n)
+    first, manifest = _scorer(job, kind, users)
+    proposed = _naming(kind, _scored(job, first, users, k=n))
     return Side(
         lambda places: (rescored(top, scorer, k=job.settings.k) for top in proposed.ranked(places)),
         {"candidates_from": f"{kind}:{n}", "candidates_from_files": fingerprint(manifest["files"])},
@@ -156,12 +157,32 @@ def parse_candidates_from(text: str) -> tuple[str, int]:
     Raises:
         InputError: it isn't that.
     """
-    kind, _, number = text.partition(":")
-    if kind not in KINDS or not (number.isascii() and number.isdigit() and len(number) < 10 and int(number)):
+    kind, _, number = text.rpartition(":")
+    if not (kind in KINDS or is_own(kind)) or not (
+        number.isascii() and number.isdigit() and len(number) < 10 and int(number)
+    ):
         raise InputError(
-            f"--candidates-from: expected MODEL:N, one of {', '.join(KINDS)} and a number of items, found {text!r}"
+            f"--candidates-from: expected MODEL:N, one of {', '.join(KINDS)} or your own and a number of items, "
+            f"found {text!r}"
         )
     return kind, int(number)
+
+
+def _scorer(job: Job, kind: str, users: Rows) -> tuple[Scorer, Mapping[str, Any]]:
+    """The scorer of a trained model for some users, and the model's manifest."""
+    model, manifest = load_model(job.store, kind)
+    with named(kind):
+        return scorer_of(model, job.known, users, device=job.settings.device), manifest
+
+
+def _naming(kind: str, side: Side) -> Side:
+    """A side that says which model was at work when it failed."""
+
+    def ranked(places: Rows) -> Iterator[TopK]:
+        with named(kind):
+            yield from side.ranked(places)
+
+    return replace(side, ranked=ranked)
 
 
 def _scored(job: Job, scorer: Scorer, users: Rows, *, k: int | None = None) -> Side:

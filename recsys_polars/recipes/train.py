@@ -1,8 +1,10 @@
 """`train`: the store -> a model inside it. Choices are made on the valid part, then the rest is learnt too."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from recsys_polars import metrics
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models import AUTO, model_class
 from recsys_polars.models.options import settle
+from recsys_polars.models.own import named, scorer_of
 from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
@@ -48,6 +51,7 @@ def train(
     Raises:
         InputError: an unknown kind, an option without effect on it, or nothing to learn from.
         ArtefactError: no store there, or a damaged search by `tune`.
+        ModelError: a model of the user's own that failed.
     """
     store = open_store(path)
     if kind == AUTO:
@@ -55,10 +59,12 @@ def train(
     cls = model_class(kind)
     settings, tuned = settled(store, kind, settings)
     began = time.perf_counter()
-    rounds, chosen = choose_rounds(store, cls, settings, progress)
-    progress("train", 0, 1)
-    model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
-    progress("train", 1, 1)
+    with named(kind):
+        rounds, chosen = choose_rounds(store, cls, settings, progress)
+        progress("train", 0, 1)
+        model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
+        progress("train", 1, 1)
+        json.dumps([model.rounds, model.facts])  # what isn't JSON is the model's fault, and said here
     facts = {
         "settings": asdict(settings),
         "rounds": model.rounds,
@@ -68,7 +74,12 @@ def train(
         "training": model.facts,
         "seconds": time.perf_counter() - began,
     }
-    return publish_model(store, kind, model.save, facts)
+    return publish_model(store, kind, partial(_save, model, kind), facts)
+
+
+def _save(model: Model, kind: str, folder: Path) -> None:
+    with named(kind):
+        model.save(folder)
 
 
 def settled(store: Store, kind: str, settings: FitSettings) -> tuple[FitSettings, dict[str, Any]]:
@@ -90,10 +101,13 @@ def load_model(store: Store, kind: str | None) -> tuple[Model, Mapping[str, Any]
     """Return a trained model of a store, the one trained last where `kind` is None, and its manifest.
 
     Raises:
+        InputError: an unknown kind, or None where a model of the user's own was trained last.
         ArtefactError: no such model, or one trained on another generation of the store.
+        ModelError: a model of the user's own that can't be loaded.
     """
     folder, manifest = find_model(store, kind)
-    return model_class(manifest["kind"]).load(folder), manifest
+    with named(manifest["kind"]):
+        return model_class(manifest["kind"]).load(folder), manifest
 
 
 def choose_rounds(
@@ -135,7 +149,7 @@ def truth_of(store: Store, known: Knowledge, *, part: str, seed: int) -> pl.Data
 
 def mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, settings: FitSettings) -> float:
     """Return the MAP@10 of users' lists of what they have not seen."""
-    scorer = model.scorer(known, users, device=settings.device)
+    scorer = scorer_of(model, known, users, device=settings.device)
     blocks = list(rank_blocks(scorer, np.arange(len(users)), k=VALIDATION_K, seen=SparseRows(*known.seen(users))))
     predictions = pl.DataFrame(
         {

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys_polars.artefacts import checked_file, current_generation, held_generation, staged
+from recsys_polars.artefacts import MANIFEST, checked_file, current_generation, held_generation, staged
 from recsys_polars.disk import write_text
-from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.errors import ArtefactError, InputError, ModelError
 from recsys_polars.guards import refuse_link
-from recsys_polars.models import NAMES
+from recsys_polars.models import NAMES, check_kind, is_own
 from recsys_polars.store import Store
 
 
@@ -20,10 +20,17 @@ def publish_model(store: Store, kind: str, save: Callable[[Path], None], facts: 
         kind: of the model.
         save: writes the model's files into an empty folder.
         facts: for the manifest: settings, figures of the training, seconds.
+
+    Raises:
+        ModelError: what `save` wrote can't be kept.
     """
     with staged(model_folder(store, kind)) as stage:
         save(stage.folder)
         for file in sorted(stage.folder.iterdir()):
+            if file.is_symlink() or not file.is_file() or file.name == MANIFEST:
+                raise ModelError(
+                    f"model {kind}: expected save to write files, no {MANIFEST} among them, found {file.name}"
+                )
             stage.add_file(file.name)
         stage.facts |= {"kind": kind, "store": store.identity, **facts}
     write_text(store.models_folder / "CURRENT", kind)
@@ -35,9 +42,10 @@ def model_folder(store: Store, kind: str) -> Path:
     """Return where a kind of model lies.
 
     Raises:
+        InputError: no kind.
         ArtefactError: it is a symbolic link.
     """
-    return refuse_link(store.models_folder / kind)
+    return refuse_link(store.models_folder / check_kind(kind))
 
 
 def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]:
@@ -46,12 +54,10 @@ def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]
     An open store finds the same model each time, which is not removed before the store is gone.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: an unknown kind, or None where a model of the user's own was trained last.
         ArtefactError: no such model, a damaged one, or one trained on another generation of the store.
     """
-    kind = kind or _trained_last(store)
-    if kind not in NAMES:
-        raise InputError(f"model: expected one of {', '.join(NAMES)}, found {kind!r}")
+    kind = check_kind(kind or _trained_last(store))
     if kind not in store.models:
         folder = model_folder(store, kind)
         if not (folder / "CURRENT").is_file():
@@ -86,6 +92,12 @@ def _trained_last(store: Store) -> str:
     if not pointer.is_file():
         raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
     kind = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if is_own(kind):
+        # Whoever makes the store writes this file: what it names may not be run before the user has named it too.
+        raise InputError(
+            f"{pointer}: the model trained last is {kind}, which is no part of recsys-polars; if it is yours to run, "
+            f"ask for it by --model {kind}"
+        )
     if kind not in NAMES:
         raise ArtefactError(f"{pointer}: expected a kind of model, found {kind[:50]!r}; run train --model KIND first")
     return kind

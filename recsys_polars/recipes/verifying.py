@@ -23,7 +23,7 @@ from recsys_polars.artefacts import (
 from recsys_polars.disk import sha256
 from recsys_polars.errors import ArtefactError
 from recsys_polars.guards import SCRATCH, hold, refuse_link
-from recsys_polars.models import NAMES
+from recsys_polars.models import is_kind
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.encode import CACHE
 from recsys_polars.recipes.tuned import SPACES, read_search
@@ -182,7 +182,7 @@ def _verify_models(models: Path, found: Findings) -> None:
                 if entry.name in searches:
                     read_search(entry, searches[entry.name])
                     found.count(entry)
-                elif entry.name in NAMES and entry.is_dir():
+                elif is_kind(entry.name) and entry.is_dir():
                     _verify_model(entry, found)
                 elif entry.name == "CURRENT":
                     _verify_last(entry)
@@ -202,7 +202,7 @@ def _verify_model(folder: Path, found: Findings) -> None:
 
 def _verify_last(pointer: Path) -> None:
     kind = pointer.read_bytes().decode(errors="replace")
-    if kind not in NAMES or not (pointer.parent / kind).is_dir():
+    if not is_kind(kind) or not (pointer.parent / kind).is_dir():
         raise ArtefactError(f"{pointer}: expected the kind of model trained last, found {kind[:50]!r}; train it again")
 
 

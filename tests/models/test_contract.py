@@ -18,10 +18,12 @@ from recsys_polars.recipes.build import BuildSettings, build_features
 
 CPU = FitSettings(device="cpu")
 RECIPES = ("default", "notebook")
+OWN = "examples.pure_svd:PureSvd"
+"""One that is no part of the package."""
 TRAINED = tuple(kind for kind in KINDS if kind != "popularity")
 """The kinds that have something to train, on some device."""
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", [*KINDS, OWN])
 every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
 every_recipe = pytest.mark.parametrize("recipe", RECIPES)
 
@@ -292,14 +294,14 @@ def test_cuda_without_a_gpu_is_an_input_error_in_training_and_in_ranking(kind, k
         fitted(kind, "default").scorer(known, np.arange(2), device="cuda")
 
 
-@every_kind
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_model_knows_its_kind(kind):
     assert model_class(kind).kind == kind
 
 
 def test_an_unknown_kind_is_an_error_that_lists_the_known_ones():
     with pytest.raises(
-        InputError, match="model: expected one of popularity, catboost, mlp, two-tower, auto, found 'svd'"
+        InputError, match="model: expected one of popularity, catboost, mlp, two-tower, auto, or MODULE:CLASS"
     ):
         model_class("svd")
 

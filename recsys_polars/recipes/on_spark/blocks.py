@@ -18,10 +18,10 @@ import pyarrow as pa
 from recsys_polars.artefacts import MANIFEST, PUBLISHED
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, ItemSide, Knowledge, Rows, items_before
-from recsys_polars.models import AUTO
+from recsys_polars.models import AUTO, is_own
 from recsys_polars.recipes import knowledge_before, silent
 from recsys_polars.recipes.rank import USERS_AT_ONCE, ranked_part
-from recsys_polars.recipes.sides import Job, RankSettings, queue_of, refuse_for_auto
+from recsys_polars.recipes.sides import Job, RankSettings, parse_candidates_from, queue_of, refuse_for_auto
 from recsys_polars.spark.session import on_worker
 from recsys_polars.store import Store, open_store
 
@@ -175,6 +175,9 @@ def check_job(
     """
     if shared.settings.approx:
         raise InputError("--approx: expected --engine local, which measures what is missed over all users, found spark")
+    kinds = [shared.kind, *(parse_candidates_from(text)[0] for text in [shared.settings.candidates_from] if text)]
+    if any(map(is_own, kinds)):
+        raise InputError(f"--engine spark: expected models of the package, found {' and '.join(kinds)}")
     if shared.whole:
         refuse_for_auto(shared.settings)
         return {}

@@ -112,11 +112,11 @@ def _rank(
     tables = _Tables(*(_table(kept.session, store, place, name) for name in _TABLES))
     items = items_before(store, "test")
     counts = _item_positives(tables, items.item_ids)
-    candidates, n_unknown = _candidates(tables, items.item_ids, kept, settings.candidates)
+    candidates, n_unknown = _candidates(tables, items.item_ids, kept, _word("--candidates", settings.candidates))
     facts = check_job(store, shared, items, counts, candidates)
     archive = _shared_with_all(store, shared, counts, candidates, kept)
     progress("rank users", 0, 2)
-    users = kept.keep("users", _users(tables, kept, settings.users, means=not shared.whole))
+    users = kept.keep("users", _users(tables, kept, _word("--users", settings.users), means=not shared.whole))
     counted = "count(*)", "count_if(coalesce(n_positives, 0) = 0)", "count_if(is_known IS NULL)"
     n_users, n_cold, n_strangers = users.selectExpr(*counted).first() or (0, 0, 0)
     if not n_users:
@@ -179,6 +179,12 @@ def _candidates(tables: _Tables, item_ids: pl.Series, kept: Kept, asked: str) ->
     path = _near(kept, asked)
     with said_of({path: asked}):
         return rows_of_candidates(item_ids, path, asked)
+
+
+def _word(option: str, given: str | Sequence[str]) -> str:
+    if not isinstance(given, str):
+        raise InputError(f"{option}: expected a word or a file with --engine spark, found {len(given):,} ids")
+    return given
 
 
 def _near(kept: Kept, place: str) -> Path:

@@ -1,0 +1,42 @@
+"""`rp.evaluate`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from recsys_polars.api import StrPath
+from recsys_polars.recipes import evaluate as recipe
+
+
+def evaluate(
+    predictions: StrPath | Sequence[StrPath],
+    store: StrPath = "data/store",
+    *,
+    k: int = 10,
+    users: Literal["test", "warm"] = "test",
+) -> recipe.Evaluation:
+    """Judge ranked lists by the test part of a store: `recsys-polars evaluate`.
+
+    Args:
+        predictions: a Parquet file or several, as `rank` writes them; each is compared with the first.
+        store: the feature store.
+        k: length of the list that is judged.
+        users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
+
+    Returns:
+        `figures`: name, metric, value, low, high (a 95 % interval over users); `differences`; `runs`, what each file
+        says of its making; and the number of users.
+
+    Raises:
+        InputError: a file that can't be read, or no truth to judge by.
+        TableError: predictions that break their contract.
+        ArtefactError: predictions ranked on another generation of the store.
+
+    Example:
+        >>> found = rp.evaluate("preds.parquet", "store", k=2)
+        >>> found.figures.filter(pl.col("metric") == "recall")["value"].to_list()
+        [1.0]
+    """
+    files = [predictions] if isinstance(predictions, str | os.PathLike) else predictions
+    return recipe.evaluate([Path(file) for file in files], Path(store), k=k, users=users)
