@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from recsys_polars.attribution import Parts
 from recsys_polars.examples import History, Negatives
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.ranking.protocol import Scorer
@@ -77,6 +78,10 @@ class Model(Protocol):
 
     def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> Scorer:
         """Return a scorer: its user j is `users[j]`, a user row of `known`; its item i is item row i of `known`."""
+        ...
+
+    def parts(self, known: Knowledge, user: int, items: Rows) -> Parts:
+        """Return what the canonical scores of a user row with some item rows are the sum of."""
         ...
 
     def save(self, folder: Path) -> None:

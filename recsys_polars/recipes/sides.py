@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys_polars.attribution import Parts
 from recsys_polars.disk import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 from recsys_polars.models import AUTO, KINDS
-from recsys_polars.models.protocol import Device
-from recsys_polars.ranking import MlpScorer, PerItemScorer, Scorer, SparseRows, TopK, rank_blocks
+from recsys_polars.models.popularity import Popularity
+from recsys_polars.models.protocol import Device, Model
+from recsys_polars.ranking import MlpScorer, Scorer, SparseRows, TopK, rank_blocks
 from recsys_polars.ranking.approximate import approximate
 from recsys_polars.ranking.rescore import rescored
 from recsys_polars.recipes.auto import auto_ranker
@@ -49,9 +51,18 @@ class RankSettings:
 
 @dataclass(frozen=True)
 class Side:
-    """The warm or the cold users: what ranks those at some places among them, and what the run should say of it."""
+    """The warm or the cold users: what ranks those at some places among them, and what the run should say of it.
+
+    Attributes:
+        ranked: places -> lists.
+        parts: a place and item rows on its list -> what the scores are the sum of.
+        proposals: a place -> by signal, the items that it proposes, best first; None where every item is scored.
+        facts: for the run's figures.
+    """
 
     ranked: Callable[[Rows], Iterator[TopK]]
+    parts: Callable[[int, Rows], Parts]
+    proposals: Callable[[int], Mapping[str, Rows]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,6 +89,11 @@ class Job:
     settings: RankSettings
 
 
+def excludes_seen(manifest: Mapping[str, Any], settings: RankSettings) -> bool:
+    """Whether what a user had is left out: as the settings say, or else as the recipe of the model has it."""
+    return manifest["settings"]["recipe"] != "notebook" if settings.exclude_seen is None else settings.exclude_seen
+
+
 def queue_of(job: Job, user_ids: pl.Series) -> Queue:
     """Tell warm users from cold ones, who get the popular items.
 
@@ -88,13 +104,12 @@ def queue_of(job: Job, user_ids: pl.Series) -> Queue:
     rows = job.known.rows_of_users(user_ids)
     is_warm = (rows != NOBODY) & (job.known.n_positives[rows] > 0)
     cold = rows[~is_warm]
-    popularity = PerItemScorer(job.known.item_counts.astype(np.float64), n_users=len(cold))
     return Queue(
         user_ids=user_ids,
         is_warm=is_warm,
         places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
         warm=_warm_side(job, rows[is_warm]),
-        cold=_scored(job, popularity, cold),
+        cold=_scored(job, Popularity(), cold),
     )
 
 
@@ -108,19 +123,18 @@ def _warm_side(job: Job, users: Rows) -> Side:
     settings = job.settings
     if job.kind == AUTO:
         _refuse_for_auto(settings)
-        return Side(
-            auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
-        )
+        auto = auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
+        return Side(auto.ranked, auto.parts, auto.proposals)
     model, _ = load_model(job.store, job.kind)
-    scorer = model.scorer(job.known, users, device=settings.device)
     if settings.candidates_from is not None:
-        return _two_stages(job, scorer, users, settings.candidates_from)
+        return _two_stages(job, model, users, settings.candidates_from)
     if not settings.approx:
-        return _scored(job, scorer, users)
+        return _scored(job, model, users)
+    scorer = model.scorer(job.known, users, device=settings.device)
     if not isinstance(scorer, MlpScorer):
         raise InputError(f"--approx: expected an mlp, found {model.kind}, which is ranked exactly as fast")
     quick = approximate(scorer, k=settings.k, seen=_seen(job, users), candidates=job.candidates)
-    return replace(_scored(job, quick, users), facts={"recall_of_exact": quick.recall})
+    return replace(_scored(job, model, users, scorer=quick), facts={"recall_of_exact": quick.recall})
 
 
 def _refuse_for_auto(settings: RankSettings) -> None:
@@ -130,7 +144,7 @@ def _refuse_for_auto(settings: RankSettings) -> None:
         raise InputError("--candidates-from: expected a model that scores every item, found auto, which has its own")
 
 
-def _two_stages(job: Job, scorer: Scorer, users: Rows, candidates_from: str) -> Side:
+def _two_stages(job: Job, model: Model, users: Rows, candidates_from: str) -> Side:
     """The best items by one model, in the order of another."""
     if job.settings.approx:
         raise InputError("--approx, --candidates-from: expected one of them, found both")
@@ -138,10 +152,12 @@ def _two_stages(job: Job, scorer: Scorer, users: Rows, candidates_from: str) -> 
     if n < job.settings.k:
         raise InputError(f"--candidates-from {candidates_from}: expected at least -k {job.settings.k} items, found {n}")
     first, manifest = load_model(job.store, kind)
-    proposed = _scored(job, first.scorer(job.known, users, device=job.settings.device), users, k=n)
+    proposed = _scored(job, first, users, k=n)
+    scorer = model.scorer(job.known, users, device=job.settings.device)
     return Side(
         lambda places: (rescored(top, scorer, k=job.settings.k) for top in proposed.ranked(places)),
-        {"candidates_from": f"{kind}:{n}", "candidates_from_files": fingerprint(manifest["files"])},
+        _parts(job, model, users),
+        facts={"candidates_from": f"{kind}:{n}", "candidates_from_files": fingerprint(manifest["files"])},
     )
 
 
@@ -159,18 +175,23 @@ def parse_candidates_from(text: str) -> tuple[str, int]:
     return kind, int(number)
 
 
-def _scored(job: Job, scorer: Scorer, users: Rows, *, k: int | None = None) -> Side:
-    """A side that a scorer ranks, whose user j is users[j]."""
+def _scored(job: Job, model: Model, users: Rows, *, scorer: Scorer | None = None, k: int | None = None) -> Side:
+    """A side that a model ranks, by its own scorer or by another, whose user j is users[j]."""
     return Side(
         partial(
             rank_blocks,
-            scorer,
+            scorer or model.scorer(job.known, users, device=job.settings.device),
             k=k or job.settings.k,
             seen=_seen(job, users),
             candidates=job.candidates,
             memory_bytes=job.settings.memory_bytes // 2,
-        )
+        ),
+        _parts(job, model, users),
     )
+
+
+def _parts(job: Job, model: Model, users: Rows) -> Callable[[int, Rows], Parts]:
+    return lambda place, items: model.parts(job.known, int(users[place]), items)
 
 
 def _seen(job: Job, users: Rows) -> SparseRows | None:
