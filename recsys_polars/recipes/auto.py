@@ -93,7 +93,8 @@ class AutoRanker:
     def proposals(self, place: int) -> Mapping[str, Rows]:
         """Return the items that each signal proposes to a user, best first; by signal."""
         users = self.users[[place]]
-        return self.proposed.proposals(int(users[0]), seen=self._seen(users), allowed=self.allowed)
+        seen = self._seen(users)
+        return self.proposed.proposals(int(users[0]), seen=seen, allowed=self.allowed, n_least=self.k)
 
     def _seen(self, users: Rows) -> SparseRows | None:
         return SparseRows(*self.known.seen(users)) if self.exclude_seen else None

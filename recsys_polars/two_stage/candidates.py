@@ -91,19 +91,15 @@ class Candidates:
             features = self._features(scores, users[start:stop][places], places, items)
             yield Pairs(start, stop, places + start, items, features)
 
-    def proposals(self, user: int, *, seen: SparseRows | None, allowed: NDArray[np.bool_]) -> Mapping[str, Rows]:
-        """Return the items that each signal proposes to a user, best first; by signal.
-
-        Args:
-            user: user row.
-            seen: of one user, items that are no candidates.
-            allowed: shape (n_items,): the items to choose from.
-        """
+    def proposals(
+        self, user: int, *, seen: SparseRows | None, allowed: NDArray[np.bool_], n_least: int = 0
+    ) -> Mapping[str, Rows]:
+        """Return the items that each signal proposes to a user, best first; by signal. As in `blocks`."""
         scores, hidden = self._scores(np.array([user])), _hidden(0, 1, seen, allowed)
         found = {}
         for name in self.proposers:
             chosen, values = np.zeros_like(hidden), scores[name].all()
-            choose_best(values, hidden, N_EACH, chosen)
+            choose_best(values, hidden, max(N_EACH, n_least), chosen)
             items = np.flatnonzero(chosen[0])
             found[name] = items[np.lexsort((items, -values[0, items]))]
         return found
