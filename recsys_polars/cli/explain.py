@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from recsys_polars.recipes.explain import Explanation, Reason
 
 NOTHING = "-"
+_WIDTH = 40
+"""Of titles and ids."""
 _PROPOSERS = 3
 """Signals that a row names; of the others it gives the number."""
 
@@ -38,7 +40,7 @@ def command(*, user: str, kind: str | None, store: Path, k: int, item_id: str | 
 
     explanation = explain(store, user, RankSettings(kind=kind, k=k), item_id=item_id)
     _print_reasons(explanation)
-    if any(reason.parts for reason in explanation.reasons):
+    if any(reason.parts and reason.score != reason.liked_by for reason in explanation.reasons):
         click.echo()
         _print_parts(explanation)
     say(summary(explanation, user, item_id))
@@ -52,8 +54,8 @@ def _print_reasons(explanation: "Explanation") -> None:
     rows = [
         [
             str(reason.rank or NOTHING),
-            clipped(reason.item_id),
-            clipped(reason.title),
+            clipped(reason.item_id, _WIDTH),
+            clipped(reason.title, _WIDTH),
             f"{reason.liked_by:>8,}",
             *(_nearest(reason, block) for block in blocks),
             *[_proposers(reason)] * proposed,
@@ -67,7 +69,7 @@ def _nearest(reason: "Reason", block: str) -> str:
     if block not in reason.nearest:
         return NOTHING
     cosine, title = reason.nearest[block]
-    return f"{cosine:5.2f}  {clipped(title)}"
+    return f"{cosine:5.2f}  {clipped(title, _WIDTH)}"
 
 
 def _proposers(reason: "Reason") -> str:
@@ -78,10 +80,11 @@ def _proposers(reason: "Reason") -> str:
 
 def _print_parts(explanation: "Explanation") -> None:
     told = [reason for reason in explanation.reasons if reason.parts]
-    names = list(told[0].parts)
+    # What no row has any of, such as brands where there are none, would only widen the table.
+    names = [name for name in told[0].parts if any(reason.parts[name] for reason in told)]
     rows = [
         [
-            f"{reason.rank}  {clipped(reason.title)}",
+            f"{reason.rank:>4}  {clipped(reason.title, _WIDTH)}",
             f"{reason.score:.4f}",
             *(f"{reason.parts[name]:{'.4f' if place == 0 else '+.4f'}}" for place, name in enumerate(names)),
         ]

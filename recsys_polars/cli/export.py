@@ -5,8 +5,11 @@ from typing import Literal
 
 import click
 
-from recsys_polars.cli.shared import LARGEST_K, Bars, Command, say, store_option
+from recsys_polars.cli.shared import Bars, Command, say, store_option
 from recsys_polars.models import NAMES
+
+LONGEST = 1000
+"""Lists of over a thousand users are held in memory."""
 
 
 @click.command("export", cls=Command)
@@ -15,7 +18,7 @@ from recsys_polars.models import NAMES
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write.")
 @store_option
 @click.option(
-    "-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of the lists to measure by."
+    "-k", type=click.IntRange(1, LONGEST), default=10, show_default=True, help="Length of the lists to measure by."
 )
 def command(*, kind: str, to: Literal["faiss", "parquet"], out: Path, store: Path, k: int) -> None:
     """Write item and user vectors whose dot product is the score, for an index of vectors; measure what it finds.
