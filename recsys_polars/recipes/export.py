@@ -51,14 +51,7 @@ def export(
         InputError: a model whose score is no dot product, no users with a history, or faiss isn't installed.
         ArtefactError: no store or no such model there, or `out` holds something else.
     """
-    if kind not in DOT_PRODUCTS:
-        raise InputError(
-            f"--model: expected a model whose score is a dot product ({', '.join(DOT_PRODUCTS)}), found {kind}, which "
-            "no index of vectors can rank; use rank"
-        )
-    if to == "faiss":
-        require("--to faiss", "export", "faiss")
-    _refuse_other_folder(out)
+    _refuse(kind, to, out)
     store = open_store(path)
     model, manifest = load_model(store, kind)
     known = knowledge_before(store, "test")
@@ -89,7 +82,15 @@ class _Vectors(NamedTuple):
     users: Vectors
 
 
-def _refuse_other_folder(out: Path) -> None:
+def _refuse(kind: str, to: str, out: Path) -> None:
+    """Raise for a model without vectors, a library that isn't there, and a folder of something else."""
+    if kind not in DOT_PRODUCTS:
+        raise InputError(
+            f"--model: expected a model whose score is a dot product ({', '.join(DOT_PRODUCTS)}), found {kind}, which "
+            "no index of vectors can rank; use rank"
+        )
+    if to == "faiss":
+        require("--to faiss", "export", "faiss")
     if (out / "CURRENT").exists() and current_generation(out)[1].get("kind") != "export":
         raise ArtefactError(f"--out {out}: expected a new folder or an export, found a store or a model")
 
