@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,37 @@ def test_popularity_and_what_was_liked_are_counted_from_the_history(world: Any) 
         assert not reason.had
 
 
-def test_the_nearest_liked_item_is_that_of_an_oracle(world: Any) -> None:
-    store = open_store(world.store)
+def test_the_nearest_liked_item_is_that_of_an_oracle_in_each_block(
+    world: Any, accept: Callable[..., str], run: Callable[..., Result], tmp_path: Path
+) -> None:
+    chance, words = np.random.default_rng(0), ("red", "green", "blue", "lamp", "vase", "chair")
+    items = {
+        "item_id": [f"i{item:03}" for item in range(20)],
+        "title": [" ".join(chance.choice(words, 3)) for _ in range(20)],
+    }
+    pictures = chance.normal(size=(20, 3))
+    pictures[4] = 0
+    items |= {f"clip_img_{place}": pictures[:, place] for place in range(3)}
+    pl.DataFrame(items).write_parquet(tmp_path / "items.parquet")
+    files = ("--interactions", world.log, "--items", tmp_path / "items.parquet", "--out", tmp_path / "store")
+    assert run("build-features", *files).exit_code == 0
+    accept("train", "--model", "popularity", "--store", tmp_path / "store")
+    store = open_store(tmp_path / "store")
     table = store.scan("item_features").collect()
-    vectors = dict(table.select("item_id", pl.col("tfidf").arr.to_list()).iter_rows())
-    titles = dict(store.scan("items").select("item_id", "title").collect().iter_rows())
+    titles = dict(zip(items["item_id"], items["title"], strict=True))
     history = store.scan("labelled").filter((pl.col("part") != "test") & (pl.col("label") == 1)).collect()
-    liked = sorted(history.filter(pl.col("user_id") == "u004")["item_id"])
-    for reason in explain(world.store, "u004", RankSettings(kind="popularity")).reasons:
-        assert list(reason.nearest) == ["tfidf"]
-        found = [(cosine(vectors[reason.item_id], vectors[one]) or 0.0, one) for one in liked]
-        best = max(np.float32(one) for one, _ in found)
-        assert reason.nearest["tfidf"].cosine == pytest.approx(float(best), abs=1e-6)
-        alike = [titles[one] for value, one in found if value == pytest.approx(float(best), abs=1e-6)]
-        assert reason.nearest["tfidf"].title in alike
+    for block, user in product(("tfidf", "clip_img"), ("u000", "u004", "u011", "u020")):
+        vectors = dict(table.select("item_id", pl.col(block).arr.to_list()).iter_rows())
+        liked = sorted(history.filter(pl.col("user_id") == user)["item_id"])
+        for reason in explain(store.path, user, RankSettings()).reasons:
+            compared = [(cosine(vectors[reason.item_id], vectors[one]), titles[one]) for one in liked]
+            found = [(value, title) for value, title in compared if value is not None]
+            assert (block in reason.nearest) == bool(found)
+            assert "numeric" not in reason.nearest
+            if found:
+                best = max(value for value, _ in found)
+                assert reason.nearest[block].cosine == pytest.approx(best, abs=1e-6)
+                assert reason.nearest[block].title in [title for value, title in found if value > best - 1e-6]
 
 
 def test_both_tables_and_one_line_are_printed(
@@ -131,6 +149,7 @@ def test_the_notebook_s_recipe_is_explained_with_what_the_user_had_as_it_ranks(w
     accept("train", "--model", "catboost", "--recipe", "notebook", "--store", store)
     found = explain(store, "u000", RankSettings(k=20)).reasons
     assert any(reason.had for reason in found)
+    assert all(reason.nearest["tfidf"].title != reason.title for reason in found)
     assert {name for reason in found for name in reason.parts} & {"user count", "popularity"} == set()
 
 
