@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recsys_polars.recipes.explain import Explanation, Reason
 
 NOTHING = "-"
-_WIDTH = 40
+_WIDTH, _NEAREST_WIDTH = 40, 28
 """Of titles and ids."""
 _PROPOSERS = 3
 """Signals that a row names; of the others it gives the number."""
@@ -69,7 +69,7 @@ def _nearest(reason: "Reason", block: str) -> str:
     if block not in reason.nearest:
         return NOTHING
     cosine, title = reason.nearest[block]
-    return f"{cosine:5.2f}  {clipped(title, _WIDTH)}"
+    return f"{cosine:5.2f}  {clipped(title, _NEAREST_WIDTH)}"
 
 
 def _proposers(reason: "Reason") -> str:
@@ -85,8 +85,8 @@ def _print_parts(explanation: "Explanation") -> None:
     rows = [
         [
             f"{reason.rank:>4}  {clipped(reason.title, _WIDTH)}",
-            f"{reason.score:.4f}",
-            *(f"{reason.parts[name]:{'.4f' if place == 0 else '+.4f'}}" for place, name in enumerate(names)),
+            f"{reason.score:.3f}",
+            *(f"{reason.parts[name]:{'.3f' if place == 0 else '+.3f'}}" for place, name in enumerate(names)),
         ]
         for reason in told
     ]
@@ -101,6 +101,6 @@ def summary(explanation: "Explanation", user: str, item_id: str | None) -> str:
         return f"{who}, the first {explanation.searched:,} of {explanation.n_items:,} items"
     (reason,) = explanation.reasons
     if reason.rank is not None:
-        return f"{who}, item {item_id} at rank {reason.rank:,}"
-    why = "the user had it" if reason.had else f"not among the first {explanation.searched:,}"
+        return f"{who}, item {item_id} at rank {reason.rank:,} of {explanation.searched:,}"
+    why = "the user had it" if reason.had else f"none of the {explanation.searched:,} that signals propose"
     return f"{who}, item {item_id} on no list: {why}"

@@ -21,10 +21,10 @@ from recsys_polars.recipes.folds import Fold, interactions_before_test, rolling_
 from recsys_polars.recipes.raw import settings_of
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store
-from recsys_polars.two_stage.candidates import Candidates
+from recsys_polars.two_stage.candidates import Candidates, Pairs
 from recsys_polars.two_stage.choosing import FOLDS, MOST_USERS, Term, choose_order, n_validations
 from recsys_polars.two_stage.past import Catalogue, catalogue_of, past_of, rows_of
-from recsys_polars.two_stage.ranker import Order, Scope, load_orders, rank_candidates, save_orders
+from recsys_polars.two_stage.ranker import Order, Scope, best_pairs, load_orders, rank_candidates, save_orders
 from recsys_polars.two_stage.trees import PARAMETERS
 
 SCOPES: tuple[Scope, ...] = ("known", "catalogue")
@@ -82,10 +82,15 @@ class AutoRanker:
         for top in blocks:
             yield top._replace(users=places[top.users])
 
+    def whole(self, place: int) -> TopK:
+        """Return all candidates of a user in their order, of which the list is the head."""
+        pairs = self._pairs(place)
+        top = best_pairs(pairs, self.order, self.proposed.names, k=len(pairs.items))
+        return top._replace(users=top.users + place)
+
     def parts(self, place: int, items: Rows) -> Parts:
-        """Return what the scores of some items on a user's list are the sum of."""
-        users = self.users[[place]]
-        (pairs,) = self.proposed.blocks(users, seen=self._seen(users), allowed=self.allowed, n_least=self.k)
+        """Return what the scores of some of a user's candidates are the sum of."""
+        pairs = self._pairs(place)
         parts = self.order.parts(pairs, self.proposed)
         rows = np.searchsorted(pairs.items, items)
         return {name: part[rows] for name, part in parts.items()}
@@ -95,6 +100,11 @@ class AutoRanker:
         users = self.users[[place]]
         seen = self._seen(users)
         return self.proposed.proposals(int(users[0]), seen=seen, allowed=self.allowed, n_least=self.k)
+
+    def _pairs(self, place: int) -> Pairs:
+        users = self.users[[place]]
+        (pairs,) = self.proposed.blocks(users, seen=self._seen(users), allowed=self.allowed, n_least=self.k)
+        return pairs
 
     def _seen(self, users: Rows) -> SparseRows | None:
         return SparseRows(*self.known.seen(users)) if self.exclude_seen else None

@@ -1,7 +1,7 @@
 """`explain`: why a user gets the items that `rank` gives them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from recsys_polars.knowledge import Knowledge, Rows
-from recsys_polars.models import AUTO
 from recsys_polars.neighbours import cosines
 from recsys_polars.ranking.protocol import TopK
 from recsys_polars.recipes import knowledge_before
@@ -17,7 +16,6 @@ from recsys_polars.recipes.naming import find_item, find_user, titles_of
 from recsys_polars.recipes.sides import Job, RankSettings, Side, excludes_seen, queue_of
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import open_store
-from recsys_polars.two_stage.candidates import N_EACH
 
 NUMBERS = "numeric"
 """The block of an item's numbers: prices and lengths of texts, by which most things lie near most others."""
@@ -63,7 +61,7 @@ class Explanation:
         model: the kind of the model.
         n_liked: items that the user liked before the test cut; 0: cold, served by popularity.
         n_items: of the catalogue.
-        searched: how much of the user's order was looked at, from its head.
+        searched: length of the list; where one item is explained, of the user's whole order.
         reasons: by rank.
     """
 
@@ -80,7 +78,7 @@ def explain(path: Path, user_id: str, settings: RankSettings, *, item_id: str | 
     Args:
         path: the store.
         user_id: whom the list is for.
-        settings: of the ranking; `users` and `k` have no say where an item is asked for.
+        settings: of the ranking, but for `users`.
         item_id: the item, wherever it stands; None: the list.
 
     Raises:
@@ -92,13 +90,10 @@ def explain(path: Path, user_id: str, settings: RankSettings, *, item_id: str | 
     known = knowledge_before(store, "test")
     user, titles = find_user(known.user_ids, user_id), titles_of(store)
     item = None if item_id is None else find_item(titles, item_id)
-    if item is not None:
-        # A list of auto may begin otherwise the longer it is: so far all are the same.
-        settings = replace(settings, k=max(settings.k, N_EACH) if manifest["kind"] == AUTO else known.n_items)
     exclude_seen = excludes_seen(manifest, settings)
     queue = queue_of(Job(store, manifest["kind"], known, None, exclude_seen, settings), known.user_ids[[user]])
     side = queue.warm if queue.is_warm[0] else queue.cold
-    (top,) = side.ranked(np.zeros(1, dtype=np.int64))
+    top = next(side.ranked(np.zeros(1, dtype=np.int64))) if item is None else side.whole(0)
     shown = top.items.astype(np.int64) if item is None else np.array([item])
     return Explanation(
         model=manifest["kind"],

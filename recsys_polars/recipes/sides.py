@@ -55,12 +55,14 @@ class Side:
 
     Attributes:
         ranked: places -> lists.
-        parts: a place and item rows on its list -> what the scores are the sum of.
+        whole: a place -> every item that is in question for the user, in order: a list is the head of it.
+        parts: a place and rows of such items -> what the scores are the sum of.
         proposals: a place -> by signal, the items that it proposes, best first; None where every item is scored.
         facts: for the run's figures.
     """
 
     ranked: Callable[[Rows], Iterator[TopK]]
+    whole: Callable[[int], TopK]
     parts: Callable[[int, Rows], Parts]
     proposals: Callable[[int], Mapping[str, Rows]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -124,7 +126,7 @@ def _warm_side(job: Job, users: Rows) -> Side:
     if job.kind == AUTO:
         _refuse_for_auto(settings)
         auto = auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
-        return Side(auto.ranked, auto.parts, auto.proposals)
+        return Side(auto.ranked, auto.whole, auto.parts, auto.proposals)
     model, _ = load_model(job.store, job.kind)
     if settings.candidates_from is not None:
         return _two_stages(job, model, users, settings.candidates_from)
@@ -156,6 +158,7 @@ def _two_stages(job: Job, model: Model, users: Rows, candidates_from: str) -> Si
     scorer = model.scorer(job.known, users, device=job.settings.device)
     return Side(
         lambda places: (rescored(top, scorer, k=job.settings.k) for top in proposed.ranked(places)),
+        lambda place: rescored(next(proposed.ranked(np.array([place]))), scorer, k=n),
         _parts(job, model, users),
         facts={"candidates_from": f"{kind}:{n}", "candidates_from_files": fingerprint(manifest["files"])},
     )
@@ -177,15 +180,16 @@ def parse_candidates_from(text: str) -> tuple[str, int]:
 
 def _scored(job: Job, model: Model, users: Rows, *, scorer: Scorer | None = None, k: int | None = None) -> Side:
     """A side that a model ranks, by its own scorer or by another, whose user j is users[j]."""
+    rank = partial(
+        rank_blocks,
+        scorer or model.scorer(job.known, users, device=job.settings.device),
+        seen=_seen(job, users),
+        candidates=job.candidates,
+        memory_bytes=job.settings.memory_bytes // 2,
+    )
     return Side(
-        partial(
-            rank_blocks,
-            scorer or model.scorer(job.known, users, device=job.settings.device),
-            k=k or job.settings.k,
-            seen=_seen(job, users),
-            candidates=job.candidates,
-            memory_bytes=job.settings.memory_bytes // 2,
-        ),
+        partial(rank, k=k or job.settings.k),
+        lambda place: next(rank(np.array([place]), k=job.known.n_items)),
         _parts(job, model, users),
     )
 
