@@ -119,6 +119,18 @@ class Predictions(dy.Schema):
     score = dy.Float32(nullable=False)
 
 
+class ItemVectors(dy.Schema):
+    """What an item is multiplied by, sorted by item_id. The `vector` column, Array(Float32, d), follows."""
+
+    item_id = _id()
+
+
+class UserVectors(dy.Schema):
+    """What a user is multiplied by, sorted by user_id. The `vector` column, Array(Float32, d), follows."""
+
+    user_id = _id()
+
+
 def features_table(before: str) -> str:
     """Return the name of the `ItemFeatures` table that serves a cut."""
     return "item_features" if before == "test" else f"item_features_{before}"

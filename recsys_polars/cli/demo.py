@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recsys_polars.cli import build_features, evaluate, rank, train
-from recsys_polars.cli.shared import Bars, Command, print_table, say
+from recsys_polars.cli.shared import Bars, Command, clipped, print_table, say
 from recsys_polars.models import NAMES
 
 if TYPE_CHECKING:
@@ -60,11 +60,5 @@ def _print_shelf(shelf: "Shelf") -> None:
     }
     height = max(len(titles) for titles in columns.values())
     padded = [[*titles, *[""] * (height - len(titles))] for titles in columns.values()]
-    rows = [["", *(_clipped(title) for title in row)] for row in zip(*padded, strict=True)]
+    rows = [["", *(clipped(title) for title in row)] for row in zip(*padded, strict=True)]
     print_table([f"user {shelf.user_id}", *columns], rows, to_the_right=False)
-
-
-def _clipped(title: str, width: int = 26) -> str:
-    # Titles come from the data: control characters must not reach a terminal.
-    printable = "".join(character if character.isprintable() else " " for character in title)
-    return printable if len(printable) <= width else f"{printable[: width - 1]}…"

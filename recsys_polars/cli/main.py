@@ -19,6 +19,9 @@ COMMANDS = {
     "train": "recsys_polars.cli.train",
     "rank": "recsys_polars.cli.rank",
     "evaluate": "recsys_polars.cli.evaluate",
+    "explain": "recsys_polars.cli.explain",
+    "similar": "recsys_polars.cli.similar",
+    "export": "recsys_polars.cli.export",
     "store": "recsys_polars.cli.store",
 }
 """Where the `command` of each name is defined."""

@@ -244,6 +244,12 @@ def say(summary: str) -> None:
     click.echo(_harmless(summary), err=True)
 
 
+def clipped(title: str, width: int = 26) -> str:
+    """Return the beginning of a title, in one line: titles come from strangers."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in title)
+    return printable if len(printable) <= width else f"{printable[: width - 1]}…"
+
+
 def print_table(columns: list[str], rows: list[list[str]], *, to_the_right: bool = True) -> None:
     """Print a table to stdout, the first column to the left and the others to the right, or all to the left."""
     widths = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]

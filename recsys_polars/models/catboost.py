@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from catboost import CatBoostClassifier, CatBoostError, Pool
 
+from recsys_polars.attribution import Parts, tree_parts
 from recsys_polars.errors import InputError
 from recsys_polars.examples import Examples, observed_examples, sampled_examples
 from recsys_polars.knowledge import Knowledge, Rows
@@ -121,6 +122,11 @@ class CatBoost:
             name=self.kind,
             device=torch_device(device),
         )
+
+    def parts(self, known: Knowledge, user: int, items: Rows) -> Parts:
+        """See `Model.parts`: CatBoost's own Shapley values, by `PairFeatures.groups`."""
+        features = PairFeatures(known, self.inputs)
+        return tree_parts([self.trees], features.pool(np.repeat(user, len(items)), items), features.groups)
 
     def save(self, folder: Path) -> None:
         """See `Model.save`; the same trees, the same bytes."""

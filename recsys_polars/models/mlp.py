@@ -11,11 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from recsys_polars.attribution import Parts
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
 from recsys_polars.models.devices import torch_device
 from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import Device, FitSettings, Model
 from recsys_polars.models.training import Training, log_counts, train
+from recsys_polars.models.user_parts import user_parts
 from recsys_polars.ranking.mlp import MlpScorer
 from recsys_polars.tables import TEXT_BLOCKS, Vectors
 
@@ -87,6 +89,10 @@ class MatchingMlp:
             name=self.kind,
             device=torch_device(device),
         )
+
+    def parts(self, known: Knowledge, user: int, items: Rows) -> Parts:
+        """See `Model.parts`, and `user_parts`."""
+        return user_parts(self, known, user, items, blocks=self.inputs.blocks, with_count=self.inputs.with_counts)
 
     def save(self, folder: Path) -> None:
         """See `Model.save`."""

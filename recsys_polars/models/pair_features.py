@@ -14,6 +14,7 @@ from recsys_polars.knowledge import (
     numeric_inputs,
     user_vectors,
     vector_columns_of,
+    width,
 )
 from recsys_polars.models.catboost_trees import Side
 from recsys_polars.tables import Vectors
@@ -52,6 +53,13 @@ class PairFeatures:
         user_side: list[Side] = ["user"] * len(user_names)
         item_side: list[Side] = ["item"] * n_item
         self.sides = user_side + item_side
+        of_blocks = [block for block in inputs.blocks for _ in range(width(known.blocks[block]))]
+        n_numbers = len(number_names) - len(of_blocks)
+        of_user = ["user count", *(f"user {block}" for block in of_blocks)] if inputs.with_counts else []
+        of_item = [*(f"item {block}" for block in of_blocks), *["item numbers"] * n_numbers]
+        of_item += ["popularity"] * inputs.with_counts
+        self.groups = [*of_user, *of_item, *(f"item {name}" for name in category_names)]
+        """What each feature tells of, in the same order."""
         self.row_bytes = 4 * len(self.number_names) + 8 * len(category_names)
 
     def numbers(self, users: Rows, items: Rows, *, times: Rows | None = None, gather: Gather | None = None) -> Vectors:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from recsys_polars.attribution import Parts
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models.options import settle
 from recsys_polars.models.protocol import Device, FitSettings, Model
@@ -38,6 +39,10 @@ class Popularity:
     def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> PerItemScorer:  # noqa: ARG002
         """See `Model.scorer`."""
         return PerItemScorer(known.item_counts.astype(np.float64), n_users=len(users), name=self.kind)
+
+    def parts(self, known: Knowledge, user: int, items: Rows) -> Parts:  # noqa: ARG002
+        """See `Model.parts`: the count is all."""
+        return {"liked by": known.item_counts[items].astype(np.float64)}
 
     def save(self, folder: Path) -> None:
         """Write nothing: the counts are in the store."""

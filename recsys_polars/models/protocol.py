@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
+from recsys_polars.attribution import Parts
 from recsys_polars.examples import History, Negatives
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.ranking.protocol import Scorer
@@ -109,4 +110,13 @@ class Model(Protocol):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A model that says what its scores are made of; one of the user's own need not."""
+
+    def parts(self, known: Knowledge, user: int, items: Rows) -> Parts:
+        """Return what the canonical scores of a user row with some item rows are the sum of."""
         ...

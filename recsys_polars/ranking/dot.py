@@ -95,6 +95,16 @@ class DotScorer:
         n_at_once = devices.exact_pairs(self.device, self._items.shape[1])
         return in_chunks(self._exact_pairs, users, items, n_at_once=n_at_once)
 
+    def user_vectors(self, users: IntArray) -> FloatArray:
+        """What `exact` multiplies, `(m, width)`, rounded to float32: the same bits in any company."""
+        return (
+            forward_in_order(self._user_tower, to_float32(self._U[users], self.device).double()).float().cpu().numpy()
+        )
+
+    def item_vectors(self, items: IntArray) -> FloatArray:
+        """The same of items, without the bias."""
+        return self._exact_items(items).float().cpu().numpy()
+
     def _embed_items(self, width: int) -> None:
         self._items = torch.empty(self.n_items, width, device=self.device)
         self._norm = self._error_norm = 0.0

@@ -1,13 +1,15 @@
 """`auto`: candidates of many signals, and the order of them that does best on the valid part."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from recsys_polars.attribution import Parts
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import Knowledge, Rows, user_ids_of
 from recsys_polars.models import AUTO
@@ -19,10 +21,10 @@ from recsys_polars.recipes.folds import Fold, interactions_before_test, rolling_
 from recsys_polars.recipes.raw import settings_of
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store
-from recsys_polars.two_stage.candidates import Candidates
+from recsys_polars.two_stage.candidates import Candidates, Pairs
 from recsys_polars.two_stage.choosing import FOLDS, MOST_USERS, Term, choose_order, n_validations
 from recsys_polars.two_stage.past import Catalogue, catalogue_of, past_of, rows_of
-from recsys_polars.two_stage.ranker import Order, Scope, load_orders, rank_candidates, save_orders
+from recsys_polars.two_stage.ranker import Order, Scope, best_pairs, load_orders, rank_candidates, save_orders
 from recsys_polars.two_stage.trees import PARAMETERS
 
 SCOPES: tuple[Scope, ...] = ("known", "catalogue")
@@ -59,10 +61,59 @@ def train_auto(store: Store, settings: FitSettings, *, progress: Progress = sile
     return publish_model(store, AUTO, lambda folder: save_orders(orders, folder), facts)
 
 
+@dataclass(frozen=True)
+class AutoRanker:
+    """What ranks users by an `auto` model, and tells why. A place is one in `users`; see `auto_ranker`."""
+
+    known: Knowledge
+    users: Rows
+    proposed: Candidates
+    order: Order
+    allowed: NDArray[np.bool_]
+    k: int
+    exclude_seen: bool
+
+    def ranked(self, places: Rows) -> Iterator[TopK]:
+        """Yield the lists of users, block by block."""
+        users = self.users[places]
+        blocks = rank_candidates(
+            self.proposed, self.order, users, k=self.k, seen=self._seen(users), allowed=self.allowed
+        )
+        for top in blocks:
+            yield top._replace(users=places[top.users])
+
+    def whole(self, place: int) -> TopK:
+        """Return all candidates of a user in their order, of which the list is the head."""
+        pairs = self._pairs(place)
+        top = best_pairs(pairs, self.order, self.proposed.names, k=len(pairs.items))
+        return top._replace(users=top.users + place)
+
+    def parts(self, place: int, items: Rows) -> Parts:
+        """Return what the scores of some of a user's candidates are the sum of."""
+        pairs = self._pairs(place)
+        parts = self.order.parts(pairs, self.proposed)
+        rows = np.searchsorted(pairs.items, items)
+        return {name: part[rows] for name, part in parts.items()}
+
+    def proposals(self, place: int) -> Mapping[str, Rows]:
+        """Return the items that each signal proposes to a user, best first; by signal."""
+        users = self.users[[place]]
+        seen = self._seen(users)
+        return self.proposed.proposals(int(users[0]), seen=seen, allowed=self.allowed, n_least=self.k)
+
+    def _pairs(self, place: int) -> Pairs:
+        users = self.users[[place]]
+        (pairs,) = self.proposed.blocks(users, seen=self._seen(users), allowed=self.allowed, n_least=self.k)
+        return pairs
+
+    def _seen(self, users: Rows) -> SparseRows | None:
+        return SparseRows(*self.known.seen(users)) if self.exclude_seen else None
+
+
 def auto_ranker(
     store: Store, known: Knowledge, users: Rows, candidates: Rows | None, *, k: int, exclude_seen: bool
-) -> Callable[[Rows], Iterator[TopK]]:
-    """Return what ranks places in `users`, block by block, by the `auto` model of a store.
+) -> AutoRanker:
+    """Return what ranks `users` by the `auto` model of a store.
 
     Args:
         store: the store, with its model.
@@ -84,14 +135,7 @@ def auto_ranker(
     order = load_orders(folder)["known" if had.all() else "catalogue"]
     proposed = Candidates(past)
     order.check(proposed.names)
-
-    def ranked(places: Rows) -> Iterator[TopK]:
-        of_places = users[places]
-        seen = SparseRows(*known.seen(of_places)) if exclude_seen else None
-        for top in rank_candidates(proposed, order, of_places, k=k, seen=seen, allowed=allowed):
-            yield top._replace(users=places[top.users])
-
-    return ranked
+    return AutoRanker(known, users, proposed, order, allowed, k, exclude_seen)
 
 
 def _catalogue(store: Store) -> Catalogue:

@@ -16,7 +16,7 @@ from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.ids import given_ids
 from recsys_polars.recipes.parts import parts_of
-from recsys_polars.recipes.sides import Job, Queue, RankSettings, queue_of
+from recsys_polars.recipes.sides import Job, Queue, RankSettings, excludes_seen, queue_of
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store, open_store
 
@@ -41,8 +41,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     """
     store = open_store(path)
     _, manifest = find_model(store, settings.kind)
-    recipe = manifest["settings"]["recipe"]
-    exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
+    exclude_seen = excludes_seen(manifest, settings)
     known = knowledge_before(store, "test")
     user_ids = _user_ids(store, known, settings.users)
     candidates, n_unknown = _candidates(known, settings.candidates)
@@ -51,7 +50,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     figures = {
         "model": manifest["kind"],
         "model_files": fingerprint(manifest["files"]),
-        "recipe": recipe,
+        "recipe": manifest["settings"]["recipe"],
         "store": store.identity,
         "k": settings.k,
         "users": len(user_ids),

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys_polars.attribution import Parts
 from recsys_polars.disk import fingerprint
 from recsys_polars.errors import InputError
 from recsys_polars.knowledge import NOBODY, Knowledge, Rows
 from recsys_polars.models import AUTO, KINDS, is_own
 from recsys_polars.models.own import named, scorer_of
-from recsys_polars.models.protocol import Device
-from recsys_polars.ranking import MlpScorer, PerItemScorer, Scorer, SparseRows, TopK, rank_blocks
+from recsys_polars.models.popularity import Popularity
+from recsys_polars.models.protocol import Device, Explaining, Model
+from recsys_polars.ranking import MlpScorer, Scorer, SparseRows, TopK, rank_blocks
 from recsys_polars.ranking.approximate import approximate
 from recsys_polars.ranking.rescore import rescored
 from recsys_polars.recipes.auto import auto_ranker
@@ -50,9 +52,20 @@ class RankSettings:
 
 @dataclass(frozen=True)
 class Side:
-    """The warm or the cold users: what ranks those at some places among them, and what the run should say of it."""
+    """The warm or the cold users: what ranks those at some places among them, and what the run should say of it.
+
+    Attributes:
+        ranked: places -> lists.
+        whole: a place -> every item that is in question for the user, in order: a list is the head of it.
+        parts: a place and rows of such items -> what the scores are the sum of.
+        proposals: a place -> by signal, the items that it proposes, best first; None where every item is scored.
+        facts: for the run's figures.
+    """
 
     ranked: Callable[[Rows], Iterator[TopK]]
+    whole: Callable[[int], TopK]
+    parts: Callable[[int, Rows], Parts]
+    proposals: Callable[[int], Mapping[str, Rows]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,6 +92,11 @@ class Job:
     settings: RankSettings
 
 
+def excludes_seen(manifest: Mapping[str, Any], settings: RankSettings) -> bool:
+    """Whether what a user had is left out: as the settings say, or else as the recipe of the model has it."""
+    return manifest["settings"]["recipe"] != "notebook" if settings.exclude_seen is None else settings.exclude_seen
+
+
 def queue_of(job: Job, user_ids: pl.Series) -> Queue:
     """Tell warm users from cold ones, who get the popular items.
 
@@ -89,14 +107,13 @@ def queue_of(job: Job, user_ids: pl.Series) -> Queue:
     """
     rows = job.known.rows_of_users(user_ids)
     is_warm = (rows != NOBODY) & (job.known.n_positives[rows] > 0)
-    cold = rows[~is_warm]
-    popularity = PerItemScorer(job.known.item_counts.astype(np.float64), n_users=len(cold))
+    cold, popularity = rows[~is_warm], Popularity()
     return Queue(
         user_ids=user_ids,
         is_warm=is_warm,
         places=np.where(is_warm, is_warm.cumsum(), (~is_warm).cumsum()) - 1,
         warm=_naming(job.kind, _warm_side(job, rows[is_warm])),
-        cold=_scored(job, popularity, cold),
+        cold=_scored(job, popularity, popularity.scorer(job.known, cold), cold),
     )
 
 
@@ -110,18 +127,17 @@ def _warm_side(job: Job, users: Rows) -> Side:
     settings = job.settings
     if job.kind == AUTO:
         refuse_for_auto(settings)
-        return Side(
-            auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
-        )
-    scorer, _ = _scorer(job, job.kind, users)
+        auto = auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
+        return Side(auto.ranked, auto.whole, auto.parts, auto.proposals)
+    model, scorer, _ = _opened(job, job.kind, users)
     if settings.candidates_from is not None:
-        return _two_stages(job, scorer, users, settings.candidates_from)
+        return _two_stages(job, model, scorer, users, settings.candidates_from)
     if not settings.approx:
-        return _scored(job, scorer, users)
+        return _scored(job, model, scorer, users)
     if not isinstance(scorer, MlpScorer):
         raise InputError(f"--approx: expected an mlp, found {job.kind}, which is ranked exactly as fast")
     quick = approximate(scorer, k=settings.k, seen=_seen(job, users), candidates=job.candidates)
-    return replace(_scored(job, quick, users), facts={"recall_of_exact": quick.recall})
+    return replace(_scored(job, model, quick, users), facts={"recall_of_exact": quick.recall})
 
 
 def refuse_for_auto(settings: RankSettings) -> None:
@@ -136,18 +152,20 @@ def refuse_for_auto(settings: RankSettings) -> None:
         raise InputError("--candidates-from: expected a model that scores every item, found auto, which has its own")
 
 
-def _two_stages(job: Job, scorer: Scorer, users: Rows, candidates_from: str) -> Side:
+def _two_stages(job: Job, model: Model, scorer: Scorer, users: Rows, candidates_from: str) -> Side:
     """The best items by one model, in the order of another."""
     if job.settings.approx:
         raise InputError("--approx, --candidates-from: expected one of them, found both")
     kind, n = parse_candidates_from(candidates_from)
     if n < job.settings.k:
         raise InputError(f"--candidates-from {candidates_from}: expected at least -k {job.settings.k} items, found {n}")
-    first, manifest = _scorer(job, kind, users)
-    proposed = _naming(kind, _scored(job, first, users, k=n))
+    first, first_scorer, manifest = _opened(job, kind, users)
+    proposed = _naming(kind, _scored(job, first, first_scorer, users, k=n))
     return Side(
         lambda places: (rescored(top, scorer, k=job.settings.k) for top in proposed.ranked(places)),
-        {"candidates_from": f"{kind}:{n}", "candidates_from_files": fingerprint(manifest["files"])},
+        lambda place: rescored(next(proposed.ranked(np.array([place]))), scorer, k=n),
+        _parts(job, model, users),
+        facts={"candidates_from": f"{kind}:{n}", "candidates_from_files": fingerprint(manifest["files"])},
     )
 
 
@@ -168,11 +186,11 @@ def parse_candidates_from(text: str) -> tuple[str, int]:
     return kind, int(number)
 
 
-def _scorer(job: Job, kind: str, users: Rows) -> tuple[Scorer, Mapping[str, Any]]:
-    """The scorer of a trained model for some users, and the model's manifest."""
+def _opened(job: Job, kind: str, users: Rows) -> tuple[Model, Scorer, Mapping[str, Any]]:
+    """A trained model, its scorer for some users, and its manifest."""
     model, manifest = load_model(job.store, kind)
     with named(kind):
-        return scorer_of(model, job.known, users, device=job.settings.device), manifest
+        return model, scorer_of(model, job.known, users, device=job.settings.device), manifest
 
 
 def _naming(kind: str, side: Side) -> Side:
@@ -182,21 +200,40 @@ def _naming(kind: str, side: Side) -> Side:
         with named(kind):
             yield from side.ranked(places)
 
-    return replace(side, ranked=ranked)
+    def whole(place: int) -> TopK:
+        with named(kind):
+            return side.whole(place)
+
+    def parts(place: int, items: Rows) -> Parts:
+        with named(kind):
+            return side.parts(place, items)
+
+    return replace(side, ranked=ranked, whole=whole, parts=parts)
 
 
-def _scored(job: Job, scorer: Scorer, users: Rows, *, k: int | None = None) -> Side:
-    """A side that a scorer ranks, whose user j is users[j]."""
-    return Side(
-        partial(
-            rank_blocks,
-            scorer,
-            k=k or job.settings.k,
-            seen=_seen(job, users),
-            candidates=job.candidates,
-            memory_bytes=job.settings.memory_bytes // 2,
-        )
+def _scored(job: Job, model: Model, scorer: Scorer, users: Rows, *, k: int | None = None) -> Side:
+    """A side that a model ranks by a scorer, whose user j is users[j]."""
+    rank = partial(
+        rank_blocks,
+        scorer,
+        seen=_seen(job, users),
+        candidates=job.candidates,
+        memory_bytes=job.settings.memory_bytes // 2,
     )
+    return Side(
+        partial(rank, k=k or job.settings.k),
+        lambda place: next(rank(np.array([place]), k=job.known.n_items)),
+        _parts(job, model, users),
+    )
+
+
+def _parts(job: Job, model: Model, users: Rows) -> Callable[[int, Rows], Parts]:
+    def parts(place: int, items: Rows) -> Parts:
+        if not isinstance(model, Explaining):
+            raise InputError(f"explain: expected a model with a method parts, found {job.kind} without")
+        return model.parts(job.known, int(users[place]), items)
+
+    return parts
 
 
 def _seen(job: Job, users: Rows) -> SparseRows | None:

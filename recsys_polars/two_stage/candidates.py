@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import commonprefix
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +55,19 @@ class Candidates:
 
     def __init__(self, past: Past) -> None:
         self._families, self._shape = families_of(past), past.catalogue.shape
-        signals = list(self._scores(np.zeros(1, dtype=np.int64)))
+        families = [list(family(np.zeros(1, dtype=np.int64))) for family in self._families]
+        signals = [name for names in families for name in names]
         vectors = [f"{block}{end}" for block in past.catalogue.vectors for end in ("", "_recent")]
         self.proposers = [name for name in (*PROPOSERS, *vectors) if name in signals]
         self._ranked = [name for name in (*RANKED, *past.catalogue.vectors) if name in signals]
         self._item_columns, self._user_columns = _item_columns(past), _user_columns(past)
         of_ranks = [f"{name}_rank" for name in self._ranked]
         self.names = [*signals, *self._item_columns, *self._user_columns, *of_ranks]
+        begin = {names[0]: commonprefix(names).rstrip("_") for names in families}  # noqa: RUF071 - they are no paths
+        group_of = {name: begin[names[0]] for names in families for name in names}
+        of_columns = [*["item"] * len(self._item_columns), *["user"] * len(self._user_columns)]
+        self.groups = [*group_of.values(), *of_columns, *(group_of[name] for name in self._ranked)]
+        """What each feature tells of, in the same order."""
 
     def blocks(
         self, users: Rows, *, seen: SparseRows | None, allowed: NDArray[np.bool_], n_least: int = 0
@@ -77,13 +84,25 @@ class Candidates:
         size = int(np.clip(BLOCK_SCORES // max(n_items, n_users // 4), 1, BLOCK_USERS))  # profiles are n_users wide
         for start in range(0, len(users), size):
             stop = min(start + size, len(users))
-            hidden = np.repeat(~allowed[None], stop - start, axis=0)
-            hidden[seen_pairs(seen, np.arange(start, stop))] = True
+            hidden = _hidden(start, stop, seen, allowed)
             scores = self._scores(users[start:stop])
             chosen = self._choose(scores, hidden, n_least)
             places, items = chosen.nonzero()
             features = self._features(scores, users[start:stop][places], places, items)
             yield Pairs(start, stop, places + start, items, features)
+
+    def proposals(
+        self, user: int, *, seen: SparseRows | None, allowed: NDArray[np.bool_], n_least: int = 0
+    ) -> Mapping[str, Rows]:
+        """Return the items that each signal proposes to a user, best first; by signal. As in `blocks`."""
+        scores, hidden = self._scores(np.array([user])), _hidden(0, 1, seen, allowed)
+        found = {}
+        for name in self.proposers:
+            chosen, values = np.zeros_like(hidden), scores[name].all()
+            choose_best(values, hidden, max(N_EACH, n_least), chosen)
+            items = np.flatnonzero(chosen[0])
+            found[name] = items[np.lexsort((items, -values[0, items]))]
+        return found
 
     def _scores(self, users: Rows) -> dict[str, Scores]:
         """Every signal, in the order in which trees see them."""
@@ -106,6 +125,13 @@ class Candidates:
         columns += [column[users] for column in self._user_columns.values()]
         columns += [ranks_within(places, scores[name].at(places, items)) for name in self._ranked]
         return np.column_stack(columns).astype(np.float32)
+
+
+def _hidden(start: int, stop: int, seen: SparseRows | None, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is no candidate of the users at places start to stop, shape (stop - start, n_items)."""
+    hidden = np.repeat(~allowed[None], stop - start, axis=0)
+    hidden[seen_pairs(seen, np.arange(start, stop))] = True
+    return hidden
 
 
 def choose_best(scores: Floats, hidden: NDArray[np.bool_], n_each: int, chosen: NDArray[np.bool_]) -> None:

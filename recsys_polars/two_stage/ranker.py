@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from catboost import CatBoostClassifier
+from catboost import CatBoostClassifier, Pool
 from numpy.typing import NDArray
 
+from recsys_polars.attribution import Parts, tree_parts
 from recsys_polars.errors import ArtefactError
 from recsys_polars.ranking.order import top_of_each
 from recsys_polars.ranking.protocol import SparseRows, TopK
@@ -40,6 +41,13 @@ class Order:
             return scores_of(self.trees, pairs.features).astype(np.float32) + np.float32(0)
         column: NDArray[np.float32] = pairs.features[:, list(names).index(self.by)] + np.float32(0)
         return column
+
+    def parts(self, pairs: Pairs, candidates: Candidates) -> Parts:
+        """Return what the score of each pair is the sum of: the trees' Shapley values by what features tell of."""
+        if self.trees:
+            pool = Pool(pairs.features, feature_names=list(candidates.names))
+            return tree_parts(self.trees, pool, candidates.groups)
+        return {self.by: self.scores(pairs, candidates.names).astype(np.float64)}
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse candidates of other features than the order was learnt from.

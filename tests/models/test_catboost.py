@@ -129,6 +129,31 @@ def test_scores_are_catboost_s_own_raw_values(recipe, world, trained):
         assert (np.abs(fast[row] - wanted) <= block.bound[row].item() + 1e-5).all()
 
 
+def part_of(feature):
+    """What a feature of `explicit_rows` tells of."""
+    if feature in {"user_count", "popularity"}:
+        return feature.replace("_", " ")
+    side, name = ("user", feature.removeprefix("user_")) if feature.startswith("user_") else ("item", feature)
+    block = next((block for block in BLOCKS if name.startswith(f"{block}_")), None)
+    return f"{side} {block or (name if name in {'brand', 'category', 'country'} else 'numbers')}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_parts_add_up_to_catboost_s_own_raw_values_and_each_is_that_of_its_features(recipe, world, trained):
+    model, items = trained[recipe], np.array([3, 100, 41])
+    rows = explicit_rows(world, world.known.user_ids[5], recipe).iloc[items]
+    pool = Pool(rows, cat_features=["brand", "category", "country"])
+    parts = model.parts(world.known, 5, items)
+    np.testing.assert_allclose(
+        sum(parts.values()), model.trees.predict(pool, prediction_type="RawFormulaVal"), rtol=0, atol=1e-5
+    )
+    values = pd.DataFrame(model.trees.get_feature_importance(pool, type="ShapValues")[:, :-1], columns=rows.columns)
+    wanted = values.T.groupby(part_of).sum().T
+    assert set(parts) == {"base", *wanted.columns}
+    for name in wanted.columns:
+        np.testing.assert_allclose(parts[name], wanted[name], rtol=0, atol=1e-5, err_msg=name)
+
+
 def test_the_trees_look_at_users_numbers_and_categories(trained):
     used = features_used(trained["default"])
     assert {"user_count", "popularity", "price", "age"} <= used

@@ -180,6 +180,17 @@ def test_a_scorer_says_whether_all_users_have_the_same_scores(kind, recipe, know
 
 @every_recipe
 @every_kind
+def test_the_parts_of_a_score_add_up_to_it(kind, recipe, known, fitted):
+    model, items = fitted(kind, recipe), np.array([7, 0, 29, 7])
+    scores = all_scores(model, known)
+    for user in (0, 5, 22):  # the last likes nothing
+        parts = model.parts(known, user, items)
+        assert {part.shape for part in parts.values()} == {(4,)}
+        np.testing.assert_allclose(sum(parts.values()), scores[user, items], rtol=0, atol=1e-6)
+
+
+@every_recipe
+@every_kind
 def test_no_users_are_a_scorer_too(kind, recipe, known, fitted):
     scorer = fitted(kind, recipe).scorer(known, np.array([], dtype=np.int64), device="cpu")
     assert scorer.n_users == 0

@@ -53,6 +53,43 @@ def test_candidates_are_the_best_free_items_of_each_proposer(monkeypatch, n_each
         assert len(expected) >= min(n_least, len(free))
 
 
+@pytest.mark.parametrize("n_least", [0, 5])
+def test_candidates_are_what_signals_propose_each_the_best_first(monkeypatch, n_least):
+    monkeypatch.setattr(product, "N_EACH", 3)
+    allowed = np.random.default_rng(4).random(N_ITEMS) < 0.7
+    features = everything(CANDIDATES, N_USERS, N_ITEMS)
+    for user in EVERYBODY:
+        seen = SMALL.seen(np.array([user]))
+        found = CANDIDATES.proposals(user, seen=seen, allowed=allowed, n_least=n_least)
+        free = [item for item in range(N_ITEMS) if allowed[item] and item not in set(seen.indices.tolist())]
+        for name, items in found.items():
+            scores = features[name][user]
+            best = sorted((item for item in free if scores[item] > 0), key=lambda item: (-scores[item], item))
+            assert items.tolist() == best[: max(3, n_least)]
+        (pairs,) = CANDIDATES.blocks(np.array([user]), seen=seen, allowed=allowed, n_least=n_least)
+        proposed = set().union(*(items.tolist() for items in found.values()))
+        assert proposed <= set(pairs.items.tolist())
+        assert len(pairs.items) == max(len(proposed), min(n_least, len(free)))
+
+
+def test_what_features_tell_of_is_the_family_of_their_signal():
+    found = dict(zip(CANDIDATES.names, CANDIDATES.groups, strict=True))
+    assert len(found) == len(CANDIDATES.names) == len(CANDIDATES.groups)
+    expected = {
+        "popularity": ("popularity_0.02", "popularity", "popularity_0.05_rank"),
+        "cosine": ("cosine", "cosine_lately", "cosine_recent_rank"),
+        "regression": ("regression_recent",),
+        "text": ("text", "text_rank"),
+        "cooccurrence": ("cooccurrence_recent",),
+        "title": ("title_count", "title_share"),
+        "item": ("age", "price"),
+        "user": ("n_likes", "user_idle"),
+    }
+    assert {group: {found[name] for name in names} for group, names in expected.items()} == {
+        group: {group} for group in expected
+    }
+
+
 def test_candidates_come_by_place_and_item_and_their_features_are_those_of_the_pair():
     allowed = np.ones(N_ITEMS, dtype=bool)
     users = np.array([5, 3, 3, 20])

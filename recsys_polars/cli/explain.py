@@ -1,0 +1,106 @@
+"""`explain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from recsys_polars.cli.shared import LARGEST_K, Command, clipped, print_table, say, store_option
+from recsys_polars.models import NAMES
+
+if TYPE_CHECKING:
+    from recsys_polars.recipes.explain import Explanation, Reason
+
+NOTHING = "-"
+_WIDTH, _NEAREST_WIDTH = 40, 28
+"""Of titles and ids."""
+_PROPOSERS = 3
+"""Signals that a row names; of the others it gives the number."""
+
+
+@click.command("explain", cls=Command)
+@click.argument("user")
+@click.option("--model", "kind", type=click.Choice(NAMES), help="Default: the model trained last.")
+@store_option
+@click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of the list.")
+@click.option("--item", "item_id", metavar="ITEM", help="Explain where this item stands for the user, not the list.")
+def command(*, user: str, kind: str | None, store: Path, k: int, item_id: str | None) -> None:
+    """Explain the list that rank gives USER: how popular each item is, what it is like, what its score is made of.
+
+    The parts add up to the score. Of catboost and auto they are the trees' Shapley values: what each kind of feature
+    adds to `base`, the mean of the rows that were learnt from. Of mlp and two-tower they are what each part of the
+    user's own mean adds to what the average user would have.
+
+    \b
+    recsys-polars explain 292
+    recsys-polars explain 292 --model auto --item 260
+    """
+    from recsys_polars.recipes.explain import explain
+    from recsys_polars.recipes.sides import RankSettings
+
+    explanation = explain(store, user, RankSettings(kind=kind, k=k), item_id=item_id)
+    _print_reasons(explanation)
+    if any(reason.parts and reason.score != reason.liked_by for reason in explanation.reasons):
+        click.echo()
+        _print_parts(explanation)
+    say(summary(explanation, user, item_id))
+
+
+def _print_reasons(explanation: "Explanation") -> None:
+    reasons = explanation.reasons
+    blocks = list(dict.fromkeys(block for reason in reasons for block in reason.nearest))
+    proposed = any(reason.proposers for reason in reasons)
+    columns = ["rank", "item_id", "title", "liked by", *(f"most like, of what they liked ({name})" for name in blocks)]
+    rows = [
+        [
+            str(reason.rank or NOTHING),
+            clipped(reason.item_id, _WIDTH),
+            clipped(reason.title, _WIDTH),
+            f"{reason.liked_by:>8,}",
+            *(_nearest(reason, block) for block in blocks),
+            *[_proposers(reason)] * proposed,
+        ]
+        for reason in reasons
+    ]
+    print_table([*columns, *["proposed by"] * proposed], rows, to_the_right=False)
+
+
+def _nearest(reason: "Reason", block: str) -> str:
+    if block not in reason.nearest:
+        return NOTHING
+    cosine, title = reason.nearest[block]
+    return f"{cosine:5.2f}  {clipped(title, _NEAREST_WIDTH)}"
+
+
+def _proposers(reason: "Reason") -> str:
+    ranked = sorted(reason.proposers.items(), key=lambda one: one[1])
+    told = [f"{name} {rank}" for name, rank in ranked[:_PROPOSERS]]
+    return ", ".join(told + [f"{len(ranked) - _PROPOSERS} more"] * (len(ranked) > _PROPOSERS)) or NOTHING
+
+
+def _print_parts(explanation: "Explanation") -> None:
+    told = [reason for reason in explanation.reasons if reason.parts]
+    # What no row has any of, such as brands where there are none, would only widen the table.
+    names = [name for name in told[0].parts if any(reason.parts[name] for reason in told)]
+    rows = [
+        [
+            f"{reason.rank:>4}  {clipped(reason.title, _WIDTH)}",
+            f"{reason.score:.3f}",
+            *(f"{reason.parts[name]:{'.3f' if place == 0 else '+.3f'}}" for place, name in enumerate(names)),
+        ]
+        for reason in told
+    ]
+    print_table(["rank", "score =", *names], rows)
+
+
+def summary(explanation: "Explanation", user: str, item_id: str | None) -> str:
+    """Return the summary line of an explanation."""
+    cold = "cold: nothing liked before the test cut, served by popularity"
+    who = f"user {user}: {explanation.model}, {f'{explanation.n_liked:,} liked items' if explanation.n_liked else cold}"
+    if item_id is None:
+        return f"{who}, the first {explanation.searched:,} of {explanation.n_items:,} items"
+    (reason,) = explanation.reasons
+    if reason.rank is not None:
+        return f"{who}, item {item_id} at rank {reason.rank:,} of {explanation.searched:,}"
+    why = "the user had it" if reason.had else f"none of the {explanation.searched:,} that signals propose"
+    return f"{who}, item {item_id} on no list: {why}"
