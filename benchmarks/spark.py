@@ -40,6 +40,7 @@ _CONF = {
 }
 LARGER = ((1e6, 1e6), (1e8, 1e6), (1e9, 1e7))
 """Users and items."""
+_SUMS = ("build: ", "rank: ", "driver: ", "store: ")
 
 
 def measure(folder: Path, n_rows: int) -> tuple[Sizes, dict[str, Volume]]:
@@ -86,12 +87,21 @@ def row_bytes(measured: Mapping[str, Volume]) -> dict[str, float]:
 
 def _print_compared(measured: Mapping[str, Volume], model: Mapping[str, Volume]) -> None:
     click.echo("| step | rows | by the model | off | MB | by the model | off |\n|---|---|---|---|---|---|---|")
-    for step, (rows, n_bytes) in measured.items():
-        by_model = model[step]
-        click.echo(
-            f"| {step} | {rows:,.0f} | {by_model.rows:,.0f} | {by_model.rows / rows - 1:+.1%} "
-            f"| {n_bytes / 1e6:,.2f} | {by_model.n_bytes / 1e6:,.2f} | {by_model.n_bytes / n_bytes - 1:+.1%} |"
-        )
+    for step in measured:
+        click.echo(_line(step, measured[step], model[step]))
+    for start in _SUMS:
+        click.echo(_line(f"{start}all", _sum(measured, start), _sum(model, start)))
+
+
+def _sum(volumes: Mapping[str, Volume], start: str) -> Volume:
+    found = [volume for step, volume in volumes.items() if step.startswith(start)]
+    return Volume(sum(volume.rows for volume in found), sum(volume.n_bytes for volume in found))
+
+
+def _line(step: str, measured: Volume, model: Volume) -> str:
+    rows = f"{measured.rows:,.0f} | {model.rows:,.0f} | {model.rows / measured.rows - 1:+.1%}"
+    n_bytes = f"{measured.n_bytes / 1e6:,.2f} | {model.n_bytes / 1e6:,.2f}"
+    return f"| {step} | {rows} | {n_bytes} | {model.n_bytes / measured.n_bytes - 1:+.1%} |"
 
 
 def _print_larger(sizes: Sizes, fitted: Mapping[str, float]) -> None:
@@ -106,9 +116,7 @@ def _print_larger(sizes: Sizes, fitted: Mapping[str, float]) -> None:
     lines += [
         (step, [f"{model[step].rows:.2e} rows, {_size(model[step].n_bytes)}" for model in models]) for step in models[0]
     ]
-    for start in ("build: ", "rank: ", "driver: ", "store: "):
-        sums = [sum(volume.n_bytes for step, volume in model.items() if step.startswith(start)) for model in models]
-        lines.append((f"{start}all", [_size(n_bytes) for n_bytes in sums]))
+    lines += [(f"{start}all", [_size(_sum(model, start).n_bytes) for model in models]) for start in _SUMS]
     lines += [
         (f"items in a worker process, {kind}", [_size(s.items * n_bytes) for s in columns])
         for kind, n_bytes in ITEM_BYTES.items()

@@ -67,8 +67,8 @@ class Sizes:
         repeaters: users with a repeat.
         train, known: pairs known before the valid and the test cut.
         between: repeats of the valid part.
-        liked: likes known before the valid and the test cut.
-        likers: users who have some.
+        liked_valid, liked_test: likes known before the valid and the test cut.
+        likers_valid, likers_test: users who have some.
         scans, partitions: tasks that read a table; those of a shuffle.
         hours: that differ in the log.
     """
@@ -83,20 +83,20 @@ class Sizes:
     train: float
     known: float
     between: float
-    liked: tuple[float, float]
-    likers: tuple[float, float]
+    liked_valid: float
+    liked_test: float
+    likers_valid: float
+    likers_test: float
     scans: float
     partitions: float
     hours: float = HOURS
 
     def grown(self, users: float, items: float, *, partition_bytes: float = 1 << 27) -> "Sizes":
         """The same log of more users, with other items, in partitions of 128 MB."""
-        factor = users / self.users
-        counts = {name: value * factor for name, value in vars(self).items() if isinstance(value, float | int)}
-        pairs_of = {name: tuple(value * factor for value in getattr(self, name)) for name in ("liked", "likers")}
+        counts: dict[str, float] = {name: value * users / self.users for name, value in vars(self).items()}
         tasks = max(200.0, counts["rows"] * 28 / partition_bytes)
         fixed = {"items": items, "hours": self.hours, "scans": tasks, "partitions": tasks}
-        return replace(self, **{**counts, **pairs_of, **fixed})
+        return replace(self, **{**counts, **fixed})
 
 
 def distinct(draws: float, among: float) -> float:
@@ -124,25 +124,26 @@ def shuffled_rows(s: Sizes) -> dict[str, float]:
         "before known-valid": s.users_of_parts,
         "known-test": history,
         "before means-valid": parts_of(s.train, s.items) + parts_of(s.known, s.items),
-        "means-valid": s.liked[0],
-        "means-test": s.liked[1],
+        "means-valid": s.liked_valid,
+        "means-test": s.liked_test,
         f"before {AFTER_ALL}": s.users,
-        "before users": s.liked[1] + s.between + s.partitions * distinct(s.liked[1] / s.partitions, s.items),
+        "before users": s.liked_test + s.between + s.partitions * distinct(s.liked_test / s.partitions, s.items),
         # Everyone, twice; means; the history, by pair, and then by user.
-        "users": 2 * (s.users + s.repeaters) + s.likers[1] + history + distinct(s.known, s.users * s.partitions),
+        "users": 2 * (s.users + s.repeaters) + s.likers_test + history + distinct(s.known, s.users * s.partitions),
         "lists": s.users,
     }
 
 
 def driver_rows(s: Sizes, k: int = 10) -> dict[str, float]:
     """Return how many rows of each table workers write for the driver, by the names of the event log."""
-    counts = (s.rows, s.pairs, s.repeats, *s.likers, s.users * k)
+    counts = (s.rows, s.pairs, s.repeats, s.likers_valid, s.likers_test, s.users * k)
     return dict(zip(DRIVER, counts, strict=True))
 
 
 def file_rows(s: Sizes) -> dict[str, float]:
     """Return how many rows the driver writes into each file of a store."""
-    return dict(zip(FILES, (s.rows, s.pairs, s.repeats, sum(s.likers), sum(s.likers)), strict=True))
+    means = s.likers_valid + s.likers_test
+    return dict(zip(FILES, (s.rows, s.pairs, s.repeats, means, means), strict=True))
 
 
 def sizes_of(store: Store, *, scans: int, partitions: int) -> Sizes:
@@ -162,8 +163,10 @@ def sizes_of(store: Store, *, scans: int, partitions: int) -> Sizes:
         train=parts["train"]["pairs"],
         known=parts["train"]["pairs"] + parts["valid"]["pairs"],
         between=counts["repeats"]["valid"],
-        likers=(of_cut["valid"][0], of_cut["test"][0]),
-        liked=(of_cut["valid"][1], of_cut["test"][1]),
+        likers_valid=of_cut["valid"][0],
+        likers_test=of_cut["test"][0],
+        liked_valid=of_cut["valid"][1],
+        liked_test=of_cut["test"][1],
         scans=scans,
         partitions=partitions,
     )

@@ -29,8 +29,10 @@ SIZES = Sizes(
     train=600,
     known=700,
     between=15,
-    liked=(250, 300),
-    likers=(45, 48),
+    liked_valid=250,
+    liked_test=300,
+    likers_valid=45,
+    likers_test=48,
     scans=2,
     partitions=4,
     hours=200,
@@ -77,7 +79,7 @@ def test_every_step_has_its_rows_and_its_bytes() -> None:
 
 def test_a_log_of_more_users_has_more_of_all_but_items_and_hours() -> None:
     grown = SIZES.grown(500_000, 77)
-    assert (grown.rows, grown.liked, grown.items, grown.hours) == (10_000_000, (2_500_000, 3_000_000), 77, 200)
+    assert (grown.rows, grown.liked_test, grown.items, grown.hours) == (10_000_000, 3_000_000, 77, 200)
     assert grown.partitions == 200
     assert SIZES.grown(5e9, 77).partitions == pytest.approx(1e11 * 28 / 2**27)
 
