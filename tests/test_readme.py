@@ -38,7 +38,7 @@ def test_every_room_of_the_package_stands_in_the_tree() -> None:
 
 
 def test_every_launcher_is_a_command_or_the_tests() -> None:
-    assert {entry.name for entry in (ROOT / "bin").iterdir()} == {*COMMANDS, "test"} - {"store"}
+    assert {entry.name for entry in (ROOT / "bin").iterdir()} == {*COMMANDS, "test"} - {"store", "completion"}
 
 
 @pytest.mark.parametrize("words", re.findall(r"^\.venv/bin/recsys-polars (.+)$", README, re.MULTILINE))

@@ -5,19 +5,52 @@ from typing import Any
 
 import click
 
-from recsys_polars.cli.shared import LARGEST_K, Bars, Command, device_option, memory_option, say, store_option
+from recsys_polars.cli.shared import (
+    LARGEST_K,
+    Command,
+    command_line,
+    device_option,
+    long_steps,
+    memory_option,
+    say,
+    store_option,
+)
+from recsys_polars.cli.values import OneOf, Whole, files_or
 from recsys_polars.models import NAMES
+
+FIGURES = (
+    *("users", "cold_users", "unknown_users", "items", "unknown_candidates", "k"),
+    *("recall_of_exact", "rank_seconds"),
+)
+"""What the summary says in numbers."""
+EVALUATED_K = 10
+JUDGED = {"test", "all"}
+"""Users whose lists can be held against the test part."""
 
 
 @click.command("rank", cls=Command)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write."
 )
-@click.option("--model", "kind", type=click.Choice(NAMES), help="Default: the model trained last.")
+@click.option("--model", "kind", type=OneOf(NAMES), help="Default: the model trained last.")
 @store_option
-@click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
-@click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
-@click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
+@click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
+@click.option(
+    "--users",
+    default="test",
+    show_default=True,
+    metavar="test|all|FILE",
+    shell_complete=files_or("test", "all"),
+    help="Whom to rank for.",
+)
+@click.option(
+    "--candidates",
+    default="catalogue",
+    show_default=True,
+    metavar="catalogue|train|FILE",
+    shell_complete=files_or("catalogue", "train"),
+    help="What to choose from.",
+)
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
 @click.option(
     "--candidates-from", metavar="MODEL:N", help="Let the model order the N best items by another model, not all."
@@ -28,20 +61,28 @@ from recsys_polars.models import NAMES
 @device_option
 @memory_option("For the blocks of scores.")
 def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
-    """Rank the catalogue for every user: exactly, but for auto, --candidates-from and --approx.
+    """Rank the catalogue for every user.
 
     \b
     recsys-polars rank --out preds.parquet
     recsys-polars rank --model two-tower --users all -k 50 --out lists.parquet
-    recsys-polars rank --model catboost --candidates-from two-tower:500 --out lists.parquet
+    recsys-polars rank --model catboost --candidates-from two-tower:500 \\
+        --out lists.parquet
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
+
+    Exactly, but for auto, --candidates-from and --approx.
     """
     from recsys_polars.recipes.rank import rank
     from recsys_polars.recipes.sides import RankSettings
 
-    with Bars() as bars:
-        figures = rank(store, out, RankSettings(memory_bytes=memory, **options), progress=bars)
-    say(summary(figures, out))
+    with long_steps() as progress:
+        figures = rank(store, out, RankSettings(memory_bytes=memory, **options), progress=progress)
+    length = [] if figures["k"] >= EVALUATED_K else ["-k", figures["k"]]
+    say(
+        summary(figures, out),
+        {name: figures.get(name) for name in FIGURES},
+        following=command_line("evaluate", out, *length, store=store) if options["users"] in JUDGED else None,
+    )
 
 
 def summary(figures: dict[str, Any], out: Path) -> str:

@@ -120,11 +120,15 @@ def _store_user_means(
     with build.writer.append_tensors("user_means", shapes) as append:
 
         def blocks() -> Iterator[pl.DataFrame]:
+            done, total = 0, sum(n_users for n_users, _ in shapes.values())
+            build.progress("average what users liked", done, total, "users")
             for cut in CUTS:
                 wide = vectors[cut].astype(np.float64)
                 for number in range(n_buckets):
                     for counts, means in _means(spool.read(f"known-{cut}", number), user_ids, wide, cut):
                         append(means)
+                        done += len(means)
+                        build.progress("average what users liked", done, total, "users")
                         yield counts.with_columns(pl.Series("mean", means, dtype=schema["mean"]))
 
         build.writer.sink("user_means", _in_turn(blocks(), schema))

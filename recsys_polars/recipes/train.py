@@ -23,6 +23,7 @@ from recsys_polars.store import Store, open_store
 
 VALIDATION_USERS = 2000
 VALIDATION_K = 10
+CHOOSE = "choose the number of rounds"
 
 
 def train(
@@ -56,9 +57,8 @@ def train(
     settings, tuned = settled(store, kind, settings)
     began = time.perf_counter()
     rounds, chosen = choose_rounds(store, cls, settings, progress)
-    progress("train", 0, 1)
+    progress("train", 0, 0)
     model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
-    progress("train", 1, 1)
     facts = {
         "settings": asdict(settings),
         "rounds": model.rounds,
@@ -114,10 +114,12 @@ def choose_rounds(
 
     def validate(model: Model) -> float:
         nonlocal asked
+        found = mean_ap(model, known, users, truth, settings)
         asked += 1
-        progress("choose the number of rounds", asked, max(asked + 1, 10))
-        return mean_ap(model, known, users, truth, settings)
+        progress(CHOOSE, asked, 0, "validations")
+        return found
 
+    progress(CHOOSE, 0, 0, "validations")
     model = cls.fit(known, settings, validate=validate)
     return model.rounds, {"rounds": model.rounds, "users": len(users), **model.facts}
 

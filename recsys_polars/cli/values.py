@@ -1,0 +1,88 @@
+"""Kinds of values on the command line: what they take, what they say of others, and how a shell completes them."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Return a sentence about the names that look or begin like a word; nothing where there are none."""
+    by_lower = {name.lower(): name for name in names}
+    begun = [name for name in by_lower if len(word) > 1 and name.startswith(word.lower())]
+    alike = begun or get_close_matches(word.lower(), by_lower)
+    return f" Did you mean {' or '.join(repr(by_lower[name]) for name in alike)}?" if alike else ""
+
+
+class OneOf(click.Choice[str]):
+    """A choice that says which of its values was meant."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the message for a value that is none of them."""
+        return super().get_invalid_choice_message(value, ctx) + did_you_mean(str(value), self.choices)
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Return the message where there is none."""
+        return f"Choose one of {', '.join(self.choices)}"
+
+
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    name = "n"
+
+    def _describe_range(self) -> str:
+        described = super()._describe_range()
+        for bits in (31, 63):
+            described = described.replace(f"<={2**bits - 1}", f"<2**{bits}")
+        return described
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and a number indeed."""
+
+    name = "number"
+
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a number, found {value!r}", param, ctx)
+        return number
+
+
+class Size(click.ParamType[int]):
+    """An amount of memory: 500MB, 2GB, 1.5GiB, or bytes."""
+
+    name = "size"
+    _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        if isinstance(value, int):
+            return value
+        match = self._PATTERN.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"expected an amount such as 500MB or 2GB, found {value!r}", param, ctx)
+        number, unit, binary = match.groups()
+        n_bytes = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
+        if n_bytes < 1:
+            self.fail(f"expected more than nothing, found {value!r}", param, ctx)
+        return n_bytes
+
+
+def files_or(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
+    """Return what completes a value in a shell: one of these words, or the name of a file."""
+
+    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem[str]]:  # noqa: ARG001
+        # Files first: bash forgets what stands before them.
+        return [CompletionItem(begun, type="file"), *(CompletionItem(word) for word in words if word.startswith(begun))]
+
+    return complete
