@@ -54,7 +54,7 @@ class Pace:
         words = []
         if self.total:
             words.append(f"{self.done / self.total:.0%} of {self.total:,}{unit}")
-        elif self.unit:
+        elif self.unit and self.done:
             words.append(f"{self.done:,}{unit}")
         if self.unit and per_second >= 0.1:
             words.append(f"{per_second:,.{0 if per_second >= 10 else 1}f}/s")
@@ -81,6 +81,7 @@ class Bars:
             console=Console(stderr=True),
             transient=True,
             expand=True,
+            refresh_per_second=4,
             disable=not sys.stderr.isatty(),
         )
         self._timer = threading.Timer(PATIENCE, self._bars.start)
