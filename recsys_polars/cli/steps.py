@@ -27,29 +27,33 @@ class Pace:
 
     Attributes:
         step: its name.
-        unit: what is counted; "" where that needs no word.
         began: when it was first told of, in seconds of `time.monotonic`.
-        at_first: what was done by then.
+        told: when it was last told of.
         done: what is done.
         total: of how many; 0: nobody knows.
-        told: when it was last told of.
+        unit: what is counted; "" where that needs no word.
+        paced: what was done, and when, as its total became known: what its speed is measured from.
     """
 
     step: str
-    unit: str
     began: float
-    at_first: int
+    told: float = 0.0
     done: int = 0
     total: int = 0
-    told: float = 0.0
+    unit: str = ""
+    paced: tuple[int, float] | None = None
 
-    def tell(self, done: int, total: int, *, now: float) -> None:
+    def tell(self, done: int, total: int, unit: str, *, now: float) -> None:
         """Take note of news."""
-        self.done, self.total, self.told = done, total if total > 1 else 0, now
+        known = total > 1
+        if self.paced is None or (known and not self.total):  # reading comes before counting
+            self.paced = done, now
+        self.done, self.total, self.unit, self.told = done, total if known else 0, unit, now
 
     def described(self, now: float) -> str:
         """Return it in words: 43 % of 600,000 users, 12,345/s, 0:00:27 left."""
-        per_second = (self.done - self.at_first) / max(self.told - self.began, 1e-9)
+        done_before, since = self.paced or (0, self.began)
+        per_second = (self.done - done_before) / max(self.told - since, 1e-9)
         unit = f" {self.unit}" if self.unit else ""
         words = []
         if self.total:
@@ -108,9 +112,9 @@ class Bars:
             if self._pace is None or step != self._pace.step:
                 if self._pace is not None:
                     self._bars.remove_task(self._task)
-                self._pace = Pace(step, unit, began=now, at_first=done)
+                self._pace = Pace(step, began=now)
                 self._task = self._bars.add_task(step, total=None, pace=self._pace)
-            self._pace.tell(done, total, now=now)
+            self._pace.tell(done, total, unit, now=now)
             self._bars.update(self._task, completed=done, total=self._pace.total or None)
 
 
@@ -145,10 +149,10 @@ class StepLines:
             if self._pace is None or step != self._pace.step:
                 if self._pace is not None:
                     self._write("step_done", self._pace, now)
-                self._pace = Pace(step, unit, began=now, at_first=done)
-                self._pace.tell(done, total, now=now)
+                self._pace = Pace(step, began=now)
+                self._pace.tell(done, total, unit, now=now)
                 self._write("step_begun", self._pace, now)
-            self._pace.tell(done, total, now=now)
+            self._pace.tell(done, total, unit, now=now)
             if now - self._written >= PERIOD:
                 self._write("step_progress", self._pace, now)
 

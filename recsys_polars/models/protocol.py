@@ -13,6 +13,8 @@ Recipe = Literal["default", "notebook"]
 Device = Literal["auto", "cpu", "cuda"]
 Loss = Literal["bce", "bpr", "softmax"]
 """Cross-entropy of each row; Bayesian personalised ranking; softmax over a positive and its negatives."""
+Told = Callable[[int, int, str], None]
+"""Told how far a training is: what is done, of how much, and what is counted."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Model(Protocol):
         *,
         validate: Callable[["Model"], float] | None = None,
         rounds: int | None = None,
+        told: Told | None = None,
     ) -> Self:
         """Train on what is known.
 
@@ -69,6 +72,7 @@ class Model(Protocol):
             settings: how.
             validate: the higher, the better; asked after some rounds to choose their number. None: train all rounds.
             rounds: epochs or trees to train; None: the model's own default.
+            told: of trees, or of rows in all epochs, which may end before their time; None: nobody.
 
         Returns:
             The model, with the rounds that validated best.

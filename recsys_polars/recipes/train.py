@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def train(
     began = time.perf_counter()
     rounds, chosen = choose_rounds(store, cls, settings, progress)
     progress("train", 0, 0)
-    model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
+    model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds, told=partial(progress, "train"))
     facts = {
         "settings": asdict(settings),
         "rounds": model.rounds,
@@ -105,22 +106,17 @@ def choose_rounds(
     """
     if settings.recipe == "notebook" or not cls.validates:
         return None, {}
+    progress(CHOOSE, 0, 0)
     known = knowledge_before(store, "valid")
     truth = truth_of(store, known, part="valid", seed=settings.seed)
     if truth.is_empty():
         return None, {"why_no_choice": "no user of the valid part has a history before it"}
     users = known.rows_of_users(truth["user_id"].unique().sort())
-    asked = 0
 
     def validate(model: Model) -> float:
-        nonlocal asked
-        found = mean_ap(model, known, users, truth, settings)
-        asked += 1
-        progress(CHOOSE, asked, 0, "validations")
-        return found
+        return mean_ap(model, known, users, truth, settings)
 
-    progress(CHOOSE, 0, 0, "validations")
-    model = cls.fit(known, settings, validate=validate)
+    model = cls.fit(known, settings, validate=validate, told=partial(progress, CHOOSE))
     return model.rounds, {"rounds": model.rounds, "users": len(users), **model.facts}
 
 

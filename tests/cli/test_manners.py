@@ -256,20 +256,26 @@ def test_the_documentation_of_logs_has_every_event_and_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pace", "now", "says"),
+    ("news", "now", "says"),
     [
-        (Pace("s", "users", 0.0, 0, 400, 1000, 4.0), 4.0, "40% of 1,000 users, 100/s, 0:00:06 left"),
-        (Pace("s", "users", 0.0, 0, 400, 1000, 4.0), 7.0, "40% of 1,000 users, 100/s, 0:00:03 left"),
-        (Pace("s", "users", 0.0, 0, 400, 1000, 4.0), 70.0, "40% of 1,000 users, 100/s, 0:00:00 left"),
-        (Pace("s", "users", 10.0, 300, 400, 1000, 20.0), 20.0, "40% of 1,000 users, 10/s, 0:01:00 left"),
-        (Pace("s", "trials", 0.0, 0, 1, 30, 40.0), 40.0, "3% of 30 trials, 0:19:20 left"),
-        (Pace("s", "rows", 0.0, 0, 5_000_000, 0, 10.0), 11.0, "5,000,000 rows, 500,000/s, 0:00:11"),
-        (Pace("s", "", 0.0, 0, 1, 4, 10.0), 10.0, "25% of 4, 0:00:30 left"),
-        (Pace("s", "", 0.0, 0, 0, 4, 0.0), 3.0, "0% of 4, 0:00:03"),
-        (Pace("s", "", 0.0, 0, 0, 0, 0.0), 3723.0, "1:02:03"),
+        ([(0, 0, 1000, "users"), (4, 400, 1000, "users")], 4, "40% of 1,000 users, 100/s, 0:00:06 left"),
+        ([(0, 0, 1000, "users"), (4, 400, 1000, "users")], 7, "40% of 1,000 users, 100/s, 0:00:03 left"),
+        ([(0, 0, 1000, "users"), (4, 400, 1000, "users")], 70, "40% of 1,000 users, 100/s, 0:00:00 left"),
+        ([(0, 300, 1000, "users"), (10, 400, 1000, "users")], 10, "40% of 1,000 users, 10/s, 0:01:00 left"),
+        ([(0, 0, 0, ""), (50, 1, 300, "trees"), (60, 101, 300, "trees")], 60, "34% of 300 trees, 10/s, 0:00:20 left"),
+        ([(0, 0, 30, "trials"), (40, 1, 30, "trials")], 40, "3% of 30 trials, 0:19:20 left"),
+        ([(0, 0, 0, "rows"), (10, 5_000_000, 0, "rows")], 11, "5,000,000 rows, 500,000/s, 0:00:11"),
+        ([(0, 0, 0, "rows")], 2, "0:00:02"),
+        ([(0, 0, 4, ""), (10, 1, 4, "")], 10, "25% of 4, 0:00:30 left"),
+        ([(0, 0, 4, "")], 3, "0% of 4, 0:00:03"),
+        ([(0, 0, 0, "")], 3723, "1:02:03"),
+        ([(0, 0, 1, "")], 1, "0:00:01"),
     ],
 )
-def test_a_bar_says_how_much_how_fast_and_how_long(pace: Pace, now: float, says: str) -> None:
+def test_a_bar_says_how_much_how_fast_and_how_long(news: list[tuple[int, int, int, str]], now: int, says: str) -> None:
+    pace = Pace("a step", began=0)
+    for when, *told in news:
+        pace.tell(*told, now=when)
     assert pace.described(now) == says
 
 
