@@ -6,7 +6,7 @@ Row numbers are places in the sorted unique ids. Nothing else fixes the order of
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -47,6 +47,8 @@ class Knowledge:
         means: shape (n_means, d), memory-mapped: mean item vectors of users with a positive.
         mean_rows: shape (n_users,): the row of each user in `means`, or NOBODY.
         n_positives: shape (n_users,).
+        item_positives: how many users liked each item, shape (n_items,), where the pairs are those of some users only;
+            None: the pairs say it.
     """
 
     user_ids: pl.Series
@@ -62,6 +64,7 @@ class Knowledge:
     means: Vectors
     mean_rows: Rows
     n_positives: Rows
+    item_positives: Rows | None = None
 
     @property
     def n_users(self) -> int:
@@ -76,6 +79,8 @@ class Knowledge:
     @cached_property
     def item_counts(self) -> Rows:
         """The number of users who liked each item, shape (n_items,)."""
+        if self.item_positives is not None:
+            return self.item_positives
         return np.bincount(self.item_rows[self.labels == 1], minlength=self.n_items)
 
     @cached_property
@@ -103,10 +108,10 @@ class Knowledge:
         Returns:
             Shape (n, 1).
         """
-        all_times, likes = self._likes_in_time
         if times is None:
-            of_item, of_all = self.item_counts[item_rows], np.full(len(item_rows), len(all_times))
+            of_item, of_all = self.item_counts[item_rows], np.full(len(item_rows), self.item_counts.sum())
         else:
+            all_times, likes = self._likes_in_time
             times = np.minimum(times, self._n_times - 1)  # later than all: the rows of the next item begin there
             first = np.searchsorted(likes, item_rows * self._n_times)
             of_item = np.searchsorted(likes, item_rows * self._n_times + times) - first
@@ -133,19 +138,24 @@ class Knowledge:
         return indptr, self.item_rows[places]
 
 
-def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowledge:
-    """Open what was known before the `valid` or the `test` cut.
+class ItemSide(NamedTuple):
+    """What is known of the items; see `Knowledge`."""
 
-    Args:
-        store: the feature store.
-        history: user_id, item_id, event_time, label, one row per pair known before that cut.
-        before: the part that begins at the cut.
+    item_ids: pl.Series
+    item_table: pl.DataFrame
+    item_vectors: Vectors
+    blocks: Mapping[str, slice]
+
+
+def items_before(store: Store, before: str) -> ItemSide:
+    """Open what was known of the items before a cut.
+
+    Raises:
+        ArtefactError: the store lacks vectors that its manifest names.
     """
     table = features_table(before)
     features = store.scan(table).select(pl.all().exclude(pl.Array)).collect()
     tensors = store.tensors(table)
-    item_ids = features["item_id"]
-    user_ids = user_ids_of(store)
     blocks, start = {}, 0
     missing = [name for name in store.manifest["blocks"] if name not in tensors]
     if missing:
@@ -155,7 +165,19 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
     for name in store.manifest["blocks"]:
         blocks[name] = slice(start, start + tensors[name].shape[1])
         start = blocks[name].stop
-    pairs = _pairs(history, user_ids, item_ids)
+    return ItemSide(features["item_id"], features, np.hstack([tensors[name] for name in blocks]), blocks)
+
+
+def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowledge:
+    """Open what was known before the `valid` or the `test` cut.
+
+    Args:
+        store: the feature store.
+        history: user_id, item_id, event_time, label, one row per pair known before that cut.
+        before: the part that begins at the cut.
+    """
+    items, user_ids = items_before(store, before), user_ids_of(store)
+    pairs = _pairs(history, user_ids, items.item_ids)
     user_rows = pairs["user_row"].to_numpy().astype(np.int64)
     counts = store.scan("user_means").filter(pl.col("before") == before).select("user_id", "n_positives").collect()
     mean_rows, n_positives = np.full(len(user_ids), NOBODY), np.zeros(len(user_ids), dtype=np.int64)
@@ -164,10 +186,7 @@ def known_before(store: Store, history: pl.LazyFrame, *, before: str) -> Knowled
     n_positives[of_users] = counts["n_positives"].to_numpy()
     return Knowledge(
         user_ids=user_ids,
-        item_ids=item_ids,
-        item_table=features,
-        item_vectors=np.hstack([tensors[name] for name in blocks]),
-        blocks=blocks,
+        **items._asdict(),
         user_rows=user_rows,
         item_rows=pairs["item_row"].to_numpy().astype(np.int64),
         labels=pairs["label"].to_numpy().astype(np.int64),

@@ -41,7 +41,8 @@ def assign_parts(
     # last-n has no fraction; of the valid cut a fraction of 0 still means none.
     after_test = _cut(interactions, split=split, fraction=1 if split == "last-n" else test_fraction, n=test_n)
     before_test = after_test.filter(~pl.col("is_after")).drop("is_after")
-    return _in_parts(after_test, _cut(before_test, split=split, fraction=valid_fraction, n=test_n))
+    after_valid = _cut(before_test, split=split, fraction=valid_fraction, n=test_n)
+    return run_sql("name_parts", after_test=after_test, after_valid=after_valid)
 
 
 def global_cuts(
@@ -79,7 +80,8 @@ def parts_by_time(interactions: pl.LazyFrame, cuts: tuple[datetime | None, datet
     """Give each interaction its part by the cuts of `global_cuts`."""
     valid_cut, test_cut = cuts
     after_test = _cut_at(interactions, test_cut)
-    return _in_parts(after_test, _cut_at(after_test.filter(~pl.col("is_after")).drop("is_after"), valid_cut))
+    after_valid = _cut_at(after_test.filter(~pl.col("is_after")).drop("is_after"), valid_cut)
+    return run_sql("name_parts", after_test=after_test, after_valid=after_valid)
 
 
 def _cut_at(interactions: pl.LazyFrame, cut: datetime | None) -> pl.LazyFrame:
@@ -95,17 +97,6 @@ def _cut(interactions: pl.LazyFrame, *, split: Split, fraction: float, n: int) -
     if split == "last-n":
         return run_sql("cut_last_n", interactions=interactions, params=params(n=n))
     return run_sql("cut_user_time", interactions=interactions, params=params(keep=1 - fraction))
-
-
-def _in_parts(after_test: pl.LazyFrame, after_valid: pl.LazyFrame) -> pl.LazyFrame:
-    """Name the parts: `after_test` says which rows lie after the test cut, `after_valid` parts the others."""
-    train, valid, test = (pl.lit(part) for part in PARTS)
-    return pl.concat(
-        [
-            after_test.filter("is_after").drop("is_after").with_columns(part=test),
-            after_valid.select(pl.all().exclude("is_after"), part=pl.when("is_after").then(valid).otherwise(train)),
-        ]
-    )
 
 
 def deduplicate_interactions(parted: pl.DataFrame) -> pl.DataFrame:

@@ -10,10 +10,12 @@ from recsys_polars.cli.shared import (
     DEFAULT_STORE,
     Command,
     command_line,
+    engine_options,
     long_steps,
     memory_option,
     print_table,
     say,
+    spark_settings,
 )
 from recsys_polars.cli.values import Finite, OneOf, Whole, files_or
 from recsys_polars.sources import FORMATS
@@ -126,8 +128,9 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     shell_complete=files_or(),
     help="Add new interactions or items to the store at --out; all else is as it was built.",
 )
+@engine_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True, help="The store, a folder."
+    "--out", type=click.Path(), default=str(DEFAULT_STORE), show_default=True, help="The store, a folder or a URI."
 )
 @click.pass_context
 def command(
@@ -138,7 +141,10 @@ def command(
     memory: int,
     strict: bool,
     patterns: tuple[str, ...],
-    out: Path,
+    engine: str,
+    spark_master: str | None,
+    spark_conf: dict[str, str],
+    out: str,
     **options: Any,
 ) -> None:
     """Turn raw files into a feature store.
@@ -150,23 +156,32 @@ def command(
     recsys-polars build-features --interactions log.csv --implicit \\
         --column user_id=customer --column event_time=day
     recsys-polars build-features --append tonight.csv --out store
+    recsys-polars build-features --engine spark --interactions s3a://logs/2024 \\
+        --implicit --out s3a://stores/2024
     """
     from recsys_polars.recipes.append import append_features
     from recsys_polars.recipes.build import build_features
     from recsys_polars.recipes.raw import BuildSettings
 
+    places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
+    spark = spark_settings(engine, spark_master, spark_conf, **places)
+    settings = BuildSettings(format=format_, memory_bytes=memory, strict=strict, **options)
     with long_steps() as progress:
         if patterns:
             _refuse_others(ctx)
-            store = append_features(out, patterns, memory_bytes=memory, strict=strict, progress=progress)
+            append = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
+            manifest = append.manifest
+        elif spark:
+            from recsys_polars.recipes.on_spark.build import build_features_on_spark
+
+            manifest = build_features_on_spark(settings, out, spark, progress=progress)
         else:
-            settings = BuildSettings(format=format_, memory_bytes=memory, strict=strict, **options)
-            store = build_features(settings, out, progress=progress)
-    print_steps(store.manifest)
-    print_rejects(store.manifest)
+            manifest = build_features(settings, Path(out), progress=progress).manifest
+    print_steps(manifest)
+    print_rejects(manifest)
     say(
-        summary(store.manifest, out),
-        counts(store.manifest),
+        summary(manifest, out),
+        counts(manifest),
         following=command_line("train", "--model", "auto", store=out),
     )
 
@@ -213,7 +228,7 @@ def counts(manifest: Any) -> dict[str, int]:
     }
 
 
-def summary(manifest: Any, out: Path) -> str:
+def summary(manifest: Any, out: str | Path) -> str:
     """Return the summary line of a build."""
     counted = counts(manifest)
     parts = ", ".join(f"{counted[part]:,} {part}" for part in PARTS)
@@ -222,7 +237,7 @@ def summary(manifest: Any, out: Path) -> str:
     for block, entry in manifest.get("encoded", {}).items():
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if counted["rejected"]:
-        text += f"; {counted['rejected']:,} rows rejected, see {out / 'rejects'}"
+        text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
     if manifest["left_out_columns"]:
         left_out = manifest["left_out_columns"]
         more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""

@@ -6,14 +6,16 @@ from typing import Any
 import click
 
 from recsys_polars.cli.shared import (
+    DEFAULT_STORE,
     LARGEST_K,
     Command,
     command_line,
     device_option,
+    engine_options,
     long_steps,
     memory_option,
     say,
-    store_option,
+    spark_settings,
 )
 from recsys_polars.cli.values import OneOf, Whole, files_or
 from recsys_polars.models import NAMES
@@ -29,11 +31,9 @@ JUDGED = {"test", "all"}
 
 
 @click.command("rank", cls=Command)
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The Parquet file to write."
-)
+@click.option("--out", type=click.Path(dir_okay=False), required=True, help="The Parquet file to write.")
 @click.option("--model", "kind", type=OneOf(NAMES), help="Default: the model trained last.")
-@store_option
+@click.option("--store", type=click.Path(), default=str(DEFAULT_STORE), show_default=True, help="The feature store.")
 @click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
 @click.option(
     "--users",
@@ -60,7 +60,17 @@ JUDGED = {"test", "all"}
 )
 @device_option
 @memory_option("For the blocks of scores.")
-def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
+@engine_options
+def command(
+    *,
+    store: str,
+    out: str,
+    memory: int,
+    engine: str,
+    spark_master: str | None,
+    spark_conf: dict[str, str],
+    **options: Any,
+) -> None:
     """Rank the catalogue for every user.
 
     \b
@@ -69,14 +79,24 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
     recsys-polars rank --model catboost --candidates-from two-tower:500 \\
         --out lists.parquet
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
+    recsys-polars rank --engine spark --store s3a://stores/2024 \\
+        --out s3a://lists/2024.parquet
 
     Exactly, but for auto, --candidates-from and --approx.
     """
     from recsys_polars.recipes.rank import rank
     from recsys_polars.recipes.sides import RankSettings
 
+    places = {"store": store, "out": out, **{name: options[name] for name in ("users", "candidates")}}
+    spark = spark_settings(engine, spark_master, spark_conf, **places)
+    settings = RankSettings(memory_bytes=memory, **options)
     with long_steps() as progress:
-        figures = rank(store, out, RankSettings(memory_bytes=memory, **options), progress=progress)
+        if spark:
+            from recsys_polars.recipes.on_spark.rank import rank_on_spark
+
+            figures = rank_on_spark(store, out, settings, spark, progress=progress)
+        else:
+            figures = rank(Path(store), Path(out), settings, progress=progress)
     length = [] if figures["k"] >= EVALUATED_K else ["-k", figures["k"]]
     say(
         summary(figures, out),
@@ -85,7 +105,7 @@ def command(*, store: Path, out: Path, memory: int, **options: Any) -> None:
     )
 
 
-def summary(figures: dict[str, Any], out: Path) -> str:
+def summary(figures: dict[str, Any], out: str | Path) -> str:
     """Return the summary line of a ranking."""
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
     unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]

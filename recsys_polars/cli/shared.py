@@ -125,6 +125,59 @@ device_option = click.option(
 )
 
 
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which engine does the work: `engine`, `spark_master` and `spark_conf`."""
+    for option in reversed(
+        [
+            click.option(
+                "--engine",
+                type=OneOf(["local", "spark"]),
+                default="local",
+                show_default=True,
+                help="What does the work.",
+            ),
+            click.option("--spark-master", metavar="URL", help="Default: the environment's, else local[*]."),
+            click.option(
+                "--spark-conf", multiple=True, metavar="KEY=VALUE", callback=_conf, help="A setting of Spark."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _conf(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    conf = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not (key and sign):
+            raise click.BadParameter(f"expected KEY=VALUE, found {pair!r}", ctx=ctx, param=param)
+        conf[key] = value
+    return conf
+
+
+def spark_settings(engine: str, master: str | None, conf: dict[str, str], **places: str | None) -> Any:
+    """Return the `SparkSettings` that were asked for; None for the local engine.
+
+    Args:
+        engine: `local` or `spark`.
+        master: what only Spark has a use for.
+        conf: the same.
+        places: by option, paths or URIs; the latter are Spark's.
+    """
+    from recsys_polars.spark.files import is_uri
+    from recsys_polars.spark.session import SparkSettings
+
+    if engine == "spark":
+        return SparkSettings(master, conf)
+    if master or conf:
+        raise click.UsageError(f"{'--spark-master' if master else '--spark-conf'}: expected --engine spark too")
+    for option, place in places.items():
+        if place and is_uri(place):
+            raise click.UsageError(f"--{option} {place}: expected a path, found a URI, which --engine spark reads")
+    return None
+
+
 def memory_option(what: str) -> Decorator:
     """Return the option that bounds the memory of `what`."""
     return click.option("--memory", type=Size(), default="2GB", show_default=True, help=what)
@@ -154,9 +207,9 @@ def say(text: str, figures: Mapping[str, float | None] = MappingProxyType({}), *
     _voice(click.get_current_context()).summary(text, figures, following)
 
 
-def command_line(name: str, *words: object, store: Path = DEFAULT_STORE) -> str:
+def command_line(name: str, *words: object, store: str | Path = DEFAULT_STORE) -> str:
     """Return the line that runs a command as this user would type it, with the store where it isn't the default."""
-    elsewhere = [] if store == DEFAULT_STORE else ["--store", store]
+    elsewhere = [] if Path(store) == DEFAULT_STORE else ["--store", store]
     return as_typed(f"{PROGRAM} {name} ") + shlex.join(map(str, (*words, *elsewhere)))
 
 

@@ -14,6 +14,7 @@ from recsys_polars.recipes.pairs import cut_buckets, store_pairs
 from recsys_polars.recipes.raw import (
     Build,
     BuildSettings,
+    Sources,
     fingerprints,
     open_sources,
     with_defaults,
@@ -39,13 +40,19 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
     with building(settings, out, progress=progress) as build:
         item_files = sources[1].files if sources[1] else []
         store_tables(sources[0].files, item_files, build)
-        build.writer.stage.facts |= {
-            "parameters": {**asdict(settings), "format": sources[0].format, "implicit": sources[0].implicit},
-            "asked": {"format": settings.format, "implicit": settings.implicit},
-            "inputs": fingerprints([*sources[0].files, *item_files]),
-            "left_out_columns": sources[1].left_out if sources[1] else [],
-        }
+        note_sources(sources, build)
+        build.writer.stage.facts |= {"inputs": fingerprints([*sources[0].files, *item_files])}
     return open_store(out)
+
+
+def note_sources(sources: Sources, build: Build) -> None:
+    """Have the manifest say what the store is built from, and how; all but the fingerprints of the files."""
+    interactions, items = sources
+    build.writer.stage.facts |= {
+        "parameters": {**asdict(build.settings), "format": interactions.format, "implicit": interactions.implicit},
+        "asked": {"format": build.settings.format, "implicit": build.settings.implicit},
+        "left_out_columns": items.left_out if items else [],
+    }
 
 
 @contextmanager

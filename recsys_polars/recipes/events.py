@@ -8,9 +8,8 @@ from threading import Lock
 import polars as pl
 
 from recsys_polars.dense_ids import IdNumbers, lookup, places
-from recsys_polars.errors import InputError
 from recsys_polars.recipes import Progress
-from recsys_polars.recipes.raw import NO_ORIGIN, ORIGIN, Build, accept
+from recsys_polars.recipes.raw import NO_ORIGIN, ORIGIN, Build, accept, nothing_usable
 from recsys_polars.sources import ParsedFile, reading
 from recsys_polars.tables import Interactions
 
@@ -82,9 +81,7 @@ def read_events(files: Sequence[ParsedFile], build: Build) -> Events:
     new = pl.scan_parquet(paths[-len(files) :], glob=False) if files else parsed.clear()
     n_rows = accept("interactions", new.select(rejected), rejects.select(*Interactions.column_names(), *ORIGIN), build)
     if not n_rows:
-        rules = rejects.group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
-        broken = "; ".join(f"{rule} ({rows:,} rows)" for rule, rows in rules.iter_rows())
-        raise InputError(f"{files[0].path}: expected interactions, found none that can be used: {broken or 'no rows'}")
+        raise nothing_usable(files[0].path, rejects)
     return Events(parsed.filter(~rejected).select(Interactions.column_names()), users, items, n_rows)
 
 

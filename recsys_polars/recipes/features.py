@@ -25,6 +25,8 @@ from recsys_polars.tables import (
 from recsys_polars.vectors.tfidf import TEXT_DIMENSIONS
 
 Known = Mapping[str, np.ndarray[Any, np.dtype[np.bool_]]]
+"""By cut: which items were known, shape (n_items,)."""
+MeansBlock = tuple[pl.DataFrame, Vectors]
 
 
 def fit_features(
@@ -74,7 +76,7 @@ def store_knowledge(items: pl.DataFrame, user_ids: pl.Series, n_buckets: int, sp
         build: at work.
     """
     known = _keep_histories(n_buckets, items.height, spool)
-    blocks, vectors = _store_features(items, known, build)
+    blocks, vectors = store_features(items, known, build)
     _store_user_means(vectors, user_ids, n_buckets, spool, build)
     return blocks
 
@@ -95,7 +97,7 @@ def _keep_histories(n_buckets: int, n_items: int, spool: Spool) -> Known:
     return known
 
 
-def _store_features(items: pl.DataFrame, known: Known, build: Build) -> tuple[list[str], dict[str, Vectors]]:
+def store_features(items: pl.DataFrame, known: Known, build: Build) -> tuple[list[str], dict[str, Vectors]]:
     """Write the item features of both cuts; return the vector blocks in their order, and all vectors of each cut."""
     writer, vectors = build.writer, {}
     blocks: list[str] = []
@@ -115,28 +117,42 @@ def _store_user_means(
     """Write the user means of both cuts, as a table and as tensors, block by block."""
     width = next(iter(vectors.values())).shape[1]
     liked = {cut: spool.scan(f"known-{cut}").filter(pl.col("label") == 1).select("user_id") for cut in CUTS}
-    shapes = {cut: (users.select(pl.col("user_id").n_unique()).collect().item(), width) for cut, users in liked.items()}
+    n_users = {cut: users.select(pl.col("user_id").n_unique()).collect().item() for cut, users in liked.items()}
+
+    def blocks() -> Iterator[MeansBlock]:
+        for cut in CUTS:
+            wide = vectors[cut].astype(np.float64)
+            for number in range(n_buckets):
+                yield from _means(spool.read(f"known-{cut}", number), user_ids, wide, cut)
+
+    store_means(blocks(), n_users, width, build)
+
+
+def store_means(blocks: Iterator[MeansBlock], n_users: Mapping[str, int], width: int, build: Build) -> None:
+    """Write `UserMeans` and its tensors.
+
+    Args:
+        blocks: `UserMeans` without its vectors, and these, by cut and user.
+        n_users: rows of each cut.
+        width: of the vectors.
+        build: at work.
+    """
     schema = {**UserMeans.create_empty().schema, "mean": pl.Array(pl.Float32, width)}
-    with build.writer.append_tensors("user_means", shapes) as append:
+    with build.writer.append_tensors("user_means", {cut: (n_users[cut], width) for cut in CUTS}) as append:
 
-        def blocks() -> Iterator[pl.DataFrame]:
-            done, total = 0, sum(n_users for n_users, _ in shapes.values())
+        def frames() -> Iterator[pl.DataFrame]:
+            done, total = 0, sum(n_users.values())
             build.progress("average what users liked", done, total, "users")
-            for cut in CUTS:
-                wide = vectors[cut].astype(np.float64)
-                for number in range(n_buckets):
-                    for counts, means in _means(spool.read(f"known-{cut}", number), user_ids, wide, cut):
-                        append(means)
-                        done += len(means)
-                        build.progress("average what users liked", done, total, "users")
-                        yield counts.with_columns(pl.Series("mean", means, dtype=schema["mean"]))
+            for counts, means in blocks:
+                append(means)
+                done += len(means)
+                build.progress("average what users liked", done, total, "users")
+                yield counts.with_columns(pl.Series("mean", means, dtype=schema["mean"]))
 
-        build.writer.sink("user_means", _in_turn(blocks(), schema))
+        build.writer.sink("user_means", in_turn(frames(), schema))
 
 
-def _means(
-    known: pl.DataFrame, user_ids: pl.Series, vectors: user_means.Sums, cut: str
-) -> Iterator[tuple[pl.DataFrame, Vectors]]:
+def _means(known: pl.DataFrame, user_ids: pl.Series, vectors: user_means.Sums, cut: str) -> Iterator[MeansBlock]:
     liked = known.filter(pl.col("label") == 1)
     counts = user_means.count_positives(liked["user_id"], before=cut)
     table = check(UserMeans, counts.with_columns(user_ids.gather(counts["user_id"])), name="user_means")
@@ -146,7 +162,7 @@ def _means(
         done += len(means)
 
 
-def _in_turn(frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+def in_turn(frames: Iterator[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """A lazy frame of frames that can be had once, one after the other."""
 
     def read(

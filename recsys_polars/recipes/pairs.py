@@ -99,6 +99,15 @@ def _check_history(spool: Spool, settings: BuildSettings) -> None:
     n_pairs, n_liked = (
         before_test.select(pl.len(), pl.col("label").cast(pl.Int64).sum().alias("liked")).collect().row(0)
     )
+    check_history(n_pairs, n_liked, settings)
+
+
+def check_history(n_pairs: int, n_liked: int, settings: BuildSettings) -> None:
+    """Refuse a cut before which there is nothing to learn from.
+
+    Raises:
+        InputError: no pairs lie before it, or none that anyone liked.
+    """
     if not n_pairs:
         raise InputError(
             f"--split {settings.split}: expected interactions before the test cut, found none: all rows lie after it"
@@ -123,6 +132,15 @@ def _filter_buckets(n_buckets: int, spool: Spool, build: Build) -> None:
             n_liked + kept.filter(label=1).height,
             n_filtered + tables[2].height,
         )
+    enter_filtered(n_kept, n_liked, n_filtered, build)
+
+
+def enter_filtered(n_kept: int, n_liked: int, n_filtered: int, build: Build) -> None:
+    """Enter how many train pairs were kept, liked ones among them, and how many filtered out.
+
+    Raises:
+        InputError: nothing is left to learn from.
+    """
     if not n_filtered:
         return
     if not n_liked:
@@ -138,13 +156,16 @@ def store_pairs(buckets: Buckets, spool: Spool, build: Build) -> dict[str, Any]:
     ids = lookup("user_id", buckets.user_ids), lookup("item_id", buckets.item_ids)
     for table in ("interactions", "labelled", "repeats", "filtered"):
         build.writer.sink(table, spool.scan(table).with_columns(ids))
-    filtered = build.writer.scan("filtered")
+    reject_filtered(build)
+    return _counts(len(buckets.frames), spool, n_items=len(buckets.item_ids))
+
+
+def reject_filtered(build: Build) -> None:
+    """Show the pairs that were filtered out among the rejects, with the rule that they broke."""
     settings = build.settings
     rule = f"user with fewer than {settings.min_user_interactions} pairs, or item with fewer than "
-    build.writer.write_rejects(
-        "filtered", filtered.with_columns(rule=pl.lit(f"{rule}{settings.min_item_interactions}"))
-    )
-    return _counts(len(buckets.frames), spool, n_items=len(buckets.item_ids))
+    rejects = build.writer.scan("filtered").with_columns(rule=pl.lit(f"{rule}{settings.min_item_interactions}"))
+    build.writer.write_rejects("filtered", rejects)
 
 
 def _counts(n_buckets: int, spool: Spool, *, n_items: int) -> dict[str, Any]:

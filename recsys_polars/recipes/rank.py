@@ -22,9 +22,7 @@ from recsys_polars.store import Store, open_store
 METADATA_KEY = b"recsys_polars"
 USERS_AT_ONCE = 8192
 """Users of a part, and of a row group of the predictions."""
-_SCHEMA = pa.schema(
-    [("user_id", pa.string()), ("rank", pa.uint32()), ("item_id", pa.string()), ("score", pa.float32())]
-)
+SCHEMA = pa.schema([("user_id", pa.string()), ("rank", pa.uint32()), ("item_id", pa.string()), ("score", pa.float32())])
 
 
 def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = silent) -> dict[str, Any]:
@@ -69,9 +67,9 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     with parts_of(out, {**figures, "asked": fingerprint(asked), "users_at_once": USERS_AT_ONCE}) as parts:
         for number in range(n_parts):
             if not parts.has(number):
-                parts.write(number, _part(number, queue, known.item_ids, progress))
+                parts.write(number, ranked_part(number, queue, known.item_ids, progress))
         complete = parts.folder / "complete"
-        parts.join(complete, n_parts, _SCHEMA, {METADATA_KEY: json.dumps(figures)})
+        parts.join(complete, n_parts, SCHEMA, {METADATA_KEY: json.dumps(figures)})
         complete.replace(out)
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
@@ -94,15 +92,24 @@ def _candidates(known: Knowledge, candidates: str) -> tuple[Rows | None, int]:
         return None, 0
     if candidates == "train":
         return np.unique(known.item_rows), 0
-    ids = read_ids(Path(candidates), "item_id", option="--candidates")
-    rows = known.item_ids.to_frame().with_row_index("row").filter(pl.col("item_id").is_in(ids.implode()))["row"]
+    return rows_of_candidates(known.item_ids, Path(candidates), candidates)
+
+
+def rows_of_candidates(item_ids: pl.Series, file: Path, asked: str) -> tuple[Rows, int]:
+    """Return the rows of a file's item ids, ascending, and how many of them the catalogue doesn't know.
+
+    Raises:
+        InputError: a file that can't be read, or one without an id of the catalogue.
+    """
+    ids = read_ids(file, "item_id", option="--candidates")
+    rows = item_ids.to_frame().with_row_index("row").filter(pl.col("item_id").is_in(ids.implode()))["row"]
     if rows.is_empty():
-        raise InputError(f"--candidates {candidates}: expected ids of the catalogue, found none among {len(ids):,}")
+        raise InputError(f"--candidates {asked}: expected ids of the catalogue, found none among {len(ids):,}")
     return rows.to_numpy().astype(np.int64), len(ids) - len(rows)
 
 
-def _part(number: int, queue: Queue, item_ids: pl.Series, progress: Progress) -> pa.Table:
-    """Rank the users of a part; their predictions in the order of `Predictions`."""
+def ranked_part(number: int, queue: Queue, item_ids: pl.Series, progress: Progress) -> pa.Table:
+    """Rank `USERS_AT_ONCE` users of a queue; return their predictions in the order of `Predictions`."""
     n_users, done = len(queue.user_ids), number * USERS_AT_ONCE
     part = np.arange(done, min(done + USERS_AT_ONCE, n_users))
     lists = []
@@ -121,4 +128,4 @@ def _part(number: int, queue: Queue, item_ids: pl.Series, progress: Progress) ->
         item_id=item_ids.gather(ranked["item"]),
         score="score",
     )
-    return named.to_arrow().cast(_SCHEMA)
+    return named.to_arrow().cast(SCHEMA)

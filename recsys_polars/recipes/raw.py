@@ -182,6 +182,11 @@ def accept(table: str, is_rejected: pl.LazyFrame, rejects: pl.LazyFrame, build: 
         InputError: there are rejects, and the build is to be strict.
     """
     n_rows, n_rejected = is_rejected.select(pl.len(), pl.all().sum().alias("rejected")).collect().row(0)
+    return quarantine(table, n_rows, n_rejected, rejects, build)
+
+
+def quarantine(table: str, n_rows: int, n_rejected: int, rejects: pl.LazyFrame, build: Build) -> int:
+    """See `accept`; the rows are counted already."""
     if n_rejected and build.settings.strict:
         raise InputError(_strictly(table, rejects, n_rejected))
     earlier = build.onto.rejects(table) if build.onto else None
@@ -240,6 +245,13 @@ def _stored_items(build: Build) -> list[pl.LazyFrame]:
     says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
     seen = build.onto.scan("interactions").select(pl.col("item_id").unique()).collect().to_series()
     return [described.filter(says_more | ~pl.col("item_id").is_in(seen.implode()))]
+
+
+def nothing_usable(path: object, rejects: pl.LazyFrame) -> InputError:
+    """Return the error that says why no row of a file, and of those after it, can be used."""
+    rules = rejects.group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
+    broken = "; ".join(f"{rule} ({rows:,} rows)" for rule, rows in rules.iter_rows())
+    return InputError(f"{path}: expected interactions, found none that can be used: {broken or 'no rows'}")
 
 
 def fingerprints(files: Sequence[ParsedFile]) -> list[dict[str, Any]]:

@@ -107,7 +107,7 @@ def _warm_side(job: Job, users: Rows) -> Side:
     """
     settings = job.settings
     if job.kind == AUTO:
-        _refuse_for_auto(settings)
+        refuse_for_auto(settings)
         return Side(
             auto_ranker(job.store, job.known, users, job.candidates, k=settings.k, exclude_seen=job.exclude_seen)
         )
@@ -123,7 +123,12 @@ def _warm_side(job: Job, users: Rows) -> Side:
     return replace(_scored(job, quick, users), facts={"recall_of_exact": quick.recall})
 
 
-def _refuse_for_auto(settings: RankSettings) -> None:
+def refuse_for_auto(settings: RankSettings) -> None:
+    """Refuse options that `auto` has no use for.
+
+    Raises:
+        InputError: it has one of them.
+    """
     if settings.approx:
         raise InputError("--approx: expected an mlp, found auto")
     if settings.candidates_from is not None:

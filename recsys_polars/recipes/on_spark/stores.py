@@ -1,0 +1,92 @@
+"""A store on a file system that only Spark reaches, by means of a folder of this machine."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsys_polars.artefacts import KEPT_GENERATIONS, MANIFEST, PUBLISHED
+from recsys_polars.errors import ArtefactError
+from recsys_polars.spark.files import FileSystem, as_path, is_uri
+from recsys_polars.store import Store, open_store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@contextmanager
+def store_at(session: "SparkSession", place: str, scratch: Path) -> Iterator[Path]:
+    """Yield a folder to build a store in; when the block ends, what was built is at `place`, CURRENT last.
+
+    Remote stores have no locks: two builds of one at once are the user's to avoid.
+    """
+    if not is_uri(place):
+        yield as_path(place)
+        return
+    disk, here = FileSystem(session), scratch / "store"
+    here.mkdir()
+    if disk.exists(f"{place}/CURRENT"):
+        _mirror(disk, place, here, [])
+    before = {path.name for path in here.iterdir() if path.is_dir()}
+    yield here
+    for generation in sorted(path.name for path in here.iterdir() if path.name.isdigit()):
+        if generation not in before:
+            for file in sorted((here / generation).iterdir(), key=lambda path: path.name == MANIFEST):
+                disk.put(file, f"{place}/{generation}/{file.name}")
+    for name in ("CURRENT", PUBLISHED):
+        disk.put(here / name, f"{place}/{name}")
+    there = sorted((name for name in disk.folders(place) if name.isdigit()), key=int)
+    for old in there[:-KEPT_GENERATIONS]:
+        disk.remove(f"{place}/{old}")
+
+
+def reachable_store(session: "SparkSession", place: str, scratch: Path, *, files: Sequence[str] | None) -> Store:
+    """Open a store; of a remote one a copy with some files of its generation (None: all), and the models.
+
+    Raises:
+        ArtefactError: no store there, or a damaged one.
+    """
+    if not is_uri(place):
+        return open_store(as_path(place))
+    disk, here = FileSystem(session), scratch / "store"
+    if not disk.exists(f"{place}/CURRENT"):
+        raise ArtefactError(
+            f"{place}: expected a feature store, found none; build one with build-features --out {place}"
+        )
+    here.mkdir()
+    _mirror(disk, place, here, files)
+    if disk.exists(f"{place}/models"):
+        for kind in disk.folders(f"{place}/models"):
+            (here / "models" / kind).mkdir(parents=True)
+            _mirror(disk, f"{place}/models/{kind}", here / "models" / kind, None)
+        if disk.exists(f"{place}/models/CURRENT"):
+            disk.fetch(f"{place}/models/CURRENT", here / "models" / "CURRENT")
+    return open_store(here)
+
+
+def _mirror(disk: FileSystem, place: str, here: Path, files: Sequence[str] | None) -> None:
+    """Copy what a folder of generations points to: the manifest, and some files of the current one (None: all)."""
+    for name in ("CURRENT", PUBLISHED):
+        if disk.exists(f"{place}/{name}"):
+            disk.fetch(f"{place}/{name}", here / name)
+    generation = (here / "CURRENT").read_text(encoding="utf-8", errors="replace").strip()
+    if not generation.isdigit():
+        raise ArtefactError(f"{place}/CURRENT: expected the number of a generation, found {generation[:50]!r}")
+    (here / generation).mkdir()
+    wanted = None if files is None else {MANIFEST, *files}
+    for file in disk.find(f"{place}/{generation}"):
+        if wanted is None or file.name in wanted:
+            disk.fetch(file.uri, here / generation / file.name)
+
+
+def table_place(store: Store, place: str, table: str) -> str:
+    """Return where Spark finds a table of an open store."""
+    if not is_uri(place):
+        return str((store.path / store.generation / f"{table}.parquet").absolute())
+    return f"{place}/{store.generation}/{table}.parquet"
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder of copies."""
+    shutil.rmtree(folder, ignore_errors=True)

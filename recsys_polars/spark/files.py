@@ -1,0 +1,151 @@
+"""Files that Spark can reach and this machine may not: a URI of any file system that Hadoop knows."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recsys_polars.errors import ArtefactError, InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_HEAD, _TAIL = 8 << 20, 8 << 20
+"""Bytes at both ends of a file that are enough to know its columns: text at the one, Parquet's footer at the other."""
+_BUFFER = 1 << 16
+
+
+class Remote(NamedTuple):
+    """A file by its URI, and its size."""
+
+    uri: str
+    n_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return self.uri.rsplit("/", 1)[-1]
+
+
+def is_uri(place: str) -> bool:
+    """Whether a place is a URI that this machine can't open as a path; `file:` is a path."""
+    found = _URI.match(place)
+    return found is not None and found[1].lower() != "file"
+
+
+def as_path(place: str) -> Path:
+    """Return the path of a place on this machine: `file:` URIs are paths too."""
+    return Path(re.sub(r"^file:(//(localhost)?(?=/))?", "", place, flags=re.IGNORECASE))
+
+
+class FileSystem:
+    """What Hadoop's file systems do, by URI. Their errors come as ours."""
+
+    def __init__(self, session: "SparkSession") -> None:
+        self._jvm: Any = session.sparkContext._jvm  # noqa: SLF001
+        self._conf: Any = session.sparkContext._jsc.hadoopConfiguration()  # noqa: SLF001
+
+    def find(self, pattern: str) -> list[Remote]:
+        """Return the files that a URI, a glob or a folder names, sorted; of a folder, those right in it."""
+        with _said(pattern):
+            fs, path = self._open(pattern)
+            found = fs.globStatus(path) or []
+            if len(found) == 1 and found[0].isDirectory():
+                found = fs.listStatus(found[0].getPath())
+            files = [Remote(one.getPath().toString(), int(one.getLen())) for one in found if one.isFile()]
+        return sorted(files)
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is a file or a folder."""
+        with _said(uri):
+            fs, path = self._open(uri)
+            return bool(fs.exists(path))
+
+    def is_folder(self, uri: str) -> bool:
+        """Whether there is a folder."""
+        with _said(uri):
+            fs, path = self._open(uri)
+            return bool(fs.exists(path)) and bool(fs.getFileStatus(path).isDirectory())
+
+    def folders(self, uri: str) -> list[str]:
+        """Return the names of the folders in a folder."""
+        with _said(uri):
+            fs, path = self._open(uri)
+            return [one.getPath().getName() for one in fs.listStatus(path) if one.isDirectory()]
+
+    def fetch(self, uri: str, to: Path) -> Path:
+        """Copy a file to this machine; return where it is."""
+        with _said(uri):
+            fs, path = self._open(uri)
+            fs.copyToLocalFile(False, path, self._path(to.absolute().as_uri()), True)
+        return to
+
+    def fetch_ends(self, file: Remote, to: Path) -> Path:
+        """Write a file of the same size as one far away, with its first and last megabytes, and a hole between."""
+        with _said(file.uri):
+            fs, path = self._open(file.uri)
+            with to.open("wb") as local:
+                local.truncate(file.n_bytes)
+            for start, stop in ((0, _HEAD), (max(_HEAD, file.n_bytes - _TAIL), file.n_bytes)):
+                self._copy(fs, path, to, start, min(stop, file.n_bytes))
+        return to
+
+    def put(self, path: Path, uri: str) -> None:
+        """Copy a file of this machine; one that is there is replaced."""
+        with _said(uri):
+            fs, target = self._open(uri)
+            fs.setWriteChecksum(False)  # a disk of this machine under another name would get a second file each
+            fs.mkdirs(target.getParent())
+            fs.copyFromLocalFile(False, True, self._path(path.absolute().as_uri()), target)
+
+    def remove(self, uri: str) -> None:
+        """Remove a file, or a folder with all that is in it; nothing if there is none."""
+        with _said(uri):
+            fs, path = self._open(uri)
+            fs.delete(path, True)
+
+    def _open(self, uri: str) -> tuple[Any, Any]:
+        path = self._path(uri)
+        return path.getFileSystem(self._conf), path
+
+    def _path(self, uri: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(uri)
+
+    def _copy(self, fs: Any, path: Any, to: Path, start: int, stop: int) -> None:
+        if stop <= start:
+            return
+        source = fs.open(path)
+        target = self._jvm.java.io.RandomAccessFile(str(to), "rw")
+        try:
+            source.seek(start)
+            target.seek(start)
+            into = self._jvm.java.nio.channels.Channels.newOutputStream(target.getChannel())
+            self._jvm.org.apache.commons.io.IOUtils.copyLarge(source, into, 0, stop - start)
+        finally:
+            target.close()
+            source.close()
+
+
+@contextmanager
+def _said(uri: str) -> Iterator[None]:
+    """Turn what a file system raises into one message about the URI."""
+    from py4j.protocol import Py4JJavaError
+
+    try:
+        yield
+    except Py4JJavaError as error:
+        reason = str(error.java_exception).splitlines()[0][:300]
+        raise InputError(f"{uri}: expected files that Spark can reach ({reason})") from error
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Return the files that Spark wrote into a folder, in the order of its partitions.
+
+    Raises:
+        ArtefactError: it had not written all of them.
+    """
+    if not (folder / "_SUCCESS").is_file():
+        raise ArtefactError(f"{folder}: expected all parts of a table, found some: the job that writes them was ended")
+    return sorted(folder.glob("part-*.parquet"))
