@@ -17,7 +17,7 @@ from recsys_polars.cli.shared import (
     say,
     spark_settings,
 )
-from recsys_polars.cli.values import Finite, OneOf, Whole, files_or
+from recsys_polars.cli.values import FileOr, Finite, OneOf, Whole
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
 from recsys_polars.tables import PARTS
@@ -41,13 +41,10 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 @click.command("build-features", cls=Command)
 @click.option(
     "--interactions",
-    metavar="PATH",
-    shell_complete=files_or(),
+    type=FileOr(),
     help="A file, a quoted glob or a folder. Default: the embedded set.",
 )
-@click.option(
-    "--items", metavar="PATH", shell_complete=files_or(), help="Item metadata. Default: the ids in the interactions."
-)
+@click.option("--items", type=FileOr(), help="Item metadata. Default: the ids in the interactions.")
 @click.option(
     "--format",
     "format_",
@@ -111,12 +108,10 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 @click.option(
     "--clip",
     metavar="FOLDER",
-    shell_complete=files_or(),
+    shell_complete=FileOr(),
     help="A CLIP model: vectors of titles, and of images; wants the extra clip.",
 )
-@click.option(
-    "--images", metavar="FOLDER", shell_complete=files_or(), help="Images for --clip, each called as its item_id."
-)
+@click.option("--images", type=FileOr(), metavar="FOLDER", help="Images for --clip, each called as its item_id.")
 @click.option("--text-dim", type=Whole(1, 1000), help="Width of these vectors, at most.  [default: 100]")
 @memory_option("For the rows at work; ids and the catalogue come on top.")
 @click.option("--strict", is_flag=True, help="Fail where a row breaks a rule, instead of setting it aside.")
@@ -124,8 +119,7 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     "--append",
     "patterns",
     multiple=True,
-    metavar="PATH",
-    shell_complete=files_or(),
+    type=FileOr(),
     help="Add new interactions or items to the store at --out; all else is as it was built.",
 )
 @engine_options

@@ -17,7 +17,7 @@ from recsys_polars.cli.shared import (
     say,
     spark_settings,
 )
-from recsys_polars.cli.values import OneOf, Whole, files_or
+from recsys_polars.cli.values import FileOr, OneOf, Whole
 from recsys_polars.models import NAMES
 
 FIGURES = (
@@ -35,20 +35,12 @@ JUDGED = {"test", "all"}
 @click.option("--model", "kind", type=OneOf(NAMES), help="Default: the model trained last.")
 @click.option("--store", type=click.Path(), default=str(DEFAULT_STORE), show_default=True, help="The feature store.")
 @click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
-@click.option(
-    "--users",
-    default="test",
-    show_default=True,
-    metavar="test|all|FILE",
-    shell_complete=files_or("test", "all"),
-    help="Whom to rank for.",
-)
+@click.option("--users", type=FileOr("test", "all"), default="test", show_default=True, help="Whom to rank for.")
 @click.option(
     "--candidates",
+    type=FileOr("catalogue", "train"),
     default="catalogue",
     show_default=True,
-    metavar="catalogue|train|FILE",
-    shell_complete=files_or("catalogue", "train"),
     help="What to choose from.",
 )
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")

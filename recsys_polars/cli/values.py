@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,11 +79,31 @@ class Size(click.ParamType[int]):
         return n_bytes
 
 
-def files_or(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]:
-    """Return what completes a value in a shell: one of these words, or the name of a file."""
+class FileOr(click.ParamType[str]):
+    """The name of a file, or one of some words; whatever needs the file says if it isn't there."""
 
-    def complete(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem[str]]:  # noqa: ARG001
-        # Files first: bash forgets what stands before them.
-        return [CompletionItem(begun, type="file"), *(CompletionItem(word) for word in words if word.startswith(begun))]
+    name = "path"
 
-    return complete
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """Return what help shows for the value."""
+        return "|".join([*self.words, "FILE"]) if self.words else "PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value, unless it is a word that was meant to be another one."""
+        meant = "" if value in self.words else did_you_mean(value, self.words)
+        if meant and not Path(value).exists():
+            self.fail(f"expected {', '.join(self.words)} or a file, found {value!r}.{meant}", param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return what completes it: files first, for bash forgets what stands before them."""
+        words = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file"), *words]

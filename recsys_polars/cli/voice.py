@@ -89,9 +89,13 @@ class Voice:
     @contextmanager
     def over_libraries(self) -> Iterator[None]:
         """Say what libraries warn of; in JSON, whatever else Python code writes to stderr, too."""
-        with warnings.catch_warnings(), redirect_stderr(_Strays(self) if self.as_json else self._stream):
+        strays = _Strays(self)
+        with warnings.catch_warnings(), redirect_stderr(strays if self.as_json else self._stream):
             warnings.showwarning = lambda message, *_: self.say("warning", str(message))
-            yield
+            try:
+                yield
+            finally:
+                strays.write("\n")
 
 
 class _Strays(io.StringIO):
