@@ -1,8 +1,11 @@
 """What several test modules share: the real data sets, and a `Knowledge` made of a few rows."""
 
+import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +13,7 @@ import pytest
 
 from recsys_polars.knowledge import NOBODY, Knowledge
 from recsys_polars.sources import read_interactions, read_items
+from recsys_polars.spark.session import SparkSettings, spark_session
 from recsys_polars.tables import Interactions, Items, Vectors
 from recsys_polars.user_means import aggregate_user_means
 
@@ -77,3 +81,17 @@ def make_knowledge() -> MakeKnowledge:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Spark of two cores, which commands find and use. Its `viewfs:///shelf` is the folder `spark.shelf`."""
+    if importlib.util.find_spec("pyspark") is None:
+        pytest.skip("PySpark is not installed: the extra spark")
+    if not shutil.which("java"):
+        pytest.skip("there is no Java")
+    shelf = tmp_path_factory.mktemp("shelf")
+    mount = {"spark.hadoop.fs.viewfs.mounttable.default.link./shelf": shelf.as_uri()}
+    with spark_session(SparkSettings("local[2,4]", mount), memory_bytes=1 << 30) as session:
+        session.shelf = shelf
+        yield session

@@ -1,4 +1,4 @@
-"""Every statement of `sql/`: the same rows on Polars and on DuckDB, and a header that says what it is for."""
+"""Every statement of `sql/`: the same rows on Polars, on DuckDB and on Spark, and a header that says what it is for."""
 
 import random
 import re
@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from recsys_polars.errors import ArtefactError
 from recsys_polars.relational import params, run_sql, statement, statement_names
+from recsys_polars.spark import sql
 from recsys_polars.tables import PARTS, EventTime
 
 SEEDS = range(6)
@@ -50,6 +51,9 @@ class Raw:
 
     def repeats(self) -> pl.DataFrame:
         return self.pairs().filter("is_repeat").drop("is_repeat")
+
+    def on_sides(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(is_after=pl.int_range(pl.len()) % 3 == self.seed % 3)
 
     def numbered_items(self) -> pl.DataFrame:
         odd = pl.int_range(pl.len()) % 2 == 1
@@ -93,6 +97,10 @@ BUILDERS: dict[str, Callable[[Raw], Frames]] = {
     "label_interactions": lambda raw: {
         "pairs": raw.pairs().drop("label"),
         "params": params(min_rating=pl.Series([raw.pick(4, 3.3, 0.5)], dtype=pl.Float32)),
+    },
+    "name_parts": lambda raw: {
+        "after_test": raw.on_sides(raw.interactions),
+        "after_valid": raw.on_sides(raw.interactions.gather_every(2)),
     },
     "popularity": lambda raw: {"history": raw.labelled()},
 }
@@ -175,6 +183,17 @@ def test_random_rows_give_the_same_on_polars_and_duckdb(duck, name, seed) -> Non
 def test_real_rows_give_the_same_on_polars_and_duckdb(duck, real_interactions, real_items, name) -> None:
     for seed in range(2):
         assert_same_on_both(duck, name, Raw(real_interactions, real_items, seed))
+
+
+@pytest.mark.parametrize("name", statement_names())
+def test_the_same_rows_come_from_spark(spark, name) -> None:
+    for raw in (random_raw(0), random_raw(3), random_raw(5)):
+        frames = BUILDERS[name](raw)
+        on_polars = run_sql(name, **{table: frame.lazy() for table, frame in frames.items()}).collect()
+        on_spark = sql.run_sql(
+            spark, name, **{table: sql.to_spark(spark, frame.lazy().collect()) for table, frame in frames.items()}
+        )
+        assert_frame_equal(comparable(on_polars), comparable(sql.to_polars(on_spark)), check_exact=True)
 
 
 @pytest.mark.parametrize("name", statement_names())

@@ -1,8 +1,13 @@
 """Files that Spark can reach and this machine may not: a URI of any file system that Hadoop knows."""
 
+import atexit
 import re
+import shutil
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,7 +101,6 @@ class FileSystem:
         """Copy a file of this machine; one that is there is replaced."""
         with _said(uri):
             fs, target = self._open(uri)
-            fs.setWriteChecksum(False)  # a disk of this machine under another name would get a second file each
             fs.mkdirs(target.getParent())
             fs.copyFromLocalFile(False, True, self._path(path.absolute().as_uri()), target)
 
@@ -138,6 +142,34 @@ def _said(uri: str) -> Iterator[None]:
     except Py4JJavaError as error:
         reason = str(error.java_exception).splitlines()[0][:300]
         raise InputError(f"{uri}: expected files that Spark can reach ({reason})") from error
+
+
+def ship(session: "SparkSession", file: Path, *, unpacked: bool = False) -> str:
+    """Have every worker get a file, which moves; return what `SparkFiles.get` knows it by.
+
+    Spark hands it to workers that are still to come too, as long as its context lives: so it lives as long as this
+    process, under a name that is never used again.
+
+    Args:
+        session: whose workers.
+        file: on this machine.
+        unpacked: whether it is an archive, of which workers get the folder.
+    """
+    shipped = Path(shutil.move(file, _lasting_folder() / f"{uuid.uuid4().hex}-{file.name}"))
+    context = session.sparkContext
+    if unpacked:
+        context.addArchive(f"{shipped}#{shipped.stem}")
+        return shipped.stem
+    context.addFile(str(shipped))
+    return shipped.name
+
+
+@cache
+def _lasting_folder() -> Path:
+    """A folder that goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="recsys-polars-shipped-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def parts_of(folder: Path) -> list[Path]:

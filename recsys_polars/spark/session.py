@@ -30,14 +30,13 @@ _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-_UNLESS_SET = {
+_WORKERS = {
     "spark.app.name": "recsys-polars",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     # A worker is one task; its libraries would take all cores of the machine each.
     **{f"spark.executorEnv.{name}": "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")},
 }
+_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _BEGIN, _END = "<recsys_polars error>", "</recsys_polars error>"
 
 
@@ -100,7 +99,9 @@ def _start(settings: SparkSettings, memory_bytes: int) -> "SparkSession":
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     submitted, conf = _is_submitted(), dict(settings.conf)
     master = settings.master or conf.get("spark.master") or (None if submitted else LOCAL)
-    asked = {**_UNLESS_SET, **(_locally(master, memory_bytes) if master and master.startswith("local") else {})}
+    asked = {**_WORKERS, **({} if submitted else _QUIET)}
+    if master and master.startswith("local"):
+        asked |= _locally(master, memory_bytes)
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         try:
             spark_conf = SparkConf(loadDefaults=submitted)
@@ -161,16 +162,26 @@ def on_worker() -> Iterator[None]:
 
 @contextmanager
 def errors_of_workers() -> Iterator[None]:
-    """Raise what a worker raised on purpose, as it was raised there; let all else pass."""
+    """Raise what a worker raised on purpose, as it was raised there; what Spark raises itself, in one line."""
     try:
         yield
     except RecsysError:
         raise
     except Exception as error:
         found = _told_by_worker(error)
-        if found is None:
-            raise
-        raise found from error
+        if found is not None:
+            raise found from error
+        if type(error).__module__.startswith(("py4j", "pyspark")):
+            raise RuntimeError(f"Spark: {_in_short(str(error))}") from error
+        raise
+
+
+def _in_short(text: str) -> str:
+    """The first line that says something, and the last cause."""
+    lines = [line.strip() for line in text.splitlines()]
+    said = [line for line in lines if line and not line.startswith(("An error occurred while calling", "at "))]
+    causes = [line for line in said if line.startswith("Caused by: ")]
+    return " / ".join(line.lstrip(": ")[:500] for line in dict.fromkeys([*said[:1], *causes[-1:]]))
 
 
 def _told_by_worker(error: Exception) -> RecsysError | None:

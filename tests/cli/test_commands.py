@@ -36,7 +36,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--images": None,
         "--text-dim": None,
         "--memory": 2_000_000_000,
-        "--out": Path("data/store"),
+        "--out": "data/store",
     },
     "audit-leaks": {"store": Path("data/store")},
     "train": {
@@ -53,7 +53,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
     "tune": {"--trials": 20, "--store": Path("data/store"), "--device": "auto", "--seed": 42},
     "rank": {
         "--model": None,
-        "--store": Path("data/store"),
+        "--store": "data/store",
         "-k": 10,
         "--users": "test",
         "--candidates": "catalogue",

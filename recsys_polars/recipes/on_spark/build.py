@@ -116,7 +116,7 @@ def _accepted(inputs: Inputs, kept: Kept, build: Build) -> "DataFrame":
     origin = ["file", "line", "rule", "found"]
     rejected = parsed.filter("rule IS NOT NULL").sort("number", "line")
     kept.keep("rejects", rejected.select(*Interactions.column_names(), *origin))
-    rejects = kept.collect("rejects").lazy()
+    rejects = kept.scan("rejects")
     if not quarantine("interactions", n_rows, n_rejected, rejects, build):
         raise nothing_usable(inputs.interactions[0], rejects)
     return parsed.filter("rule IS NULL").select(Interactions.column_names())

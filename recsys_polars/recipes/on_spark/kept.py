@@ -56,16 +56,21 @@ class Kept:
             if file.name.startswith("part-"):
                 path = disk.fetch(file.uri, self.here / file.name)
                 yield path
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def frames(self, name: str) -> Iterator[pl.DataFrame]:
         """Yield the rows of a table, file by file, in their order."""
         for path in self.parts(name):
             yield pl.read_parquet(path, glob=False)
 
-    def collect(self, name: str) -> pl.DataFrame:
-        """Return all rows of a table."""
-        return pl.concat(self.frames(name), rechunk=True)
+    def scan(self, name: str) -> pl.LazyFrame:
+        """Return the rows of a table in their order, unread; of a remote one, copies."""
+        if not is_uri(self.place):
+            return pl.scan_parquet(parts_of(Path(self._place(name))), glob=False)
+        folder = self.here / name
+        folder.mkdir()
+        copies = [part.rename(folder / part.name) for part in self.parts(name)]
+        return pl.scan_parquet(copies, glob=False)
 
     def _place(self, name: str) -> str:
         return f"{self.place}/{name}"

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from recsys_polars import user_means
 from recsys_polars.recipes.on_spark.kept import Kept
+from recsys_polars.spark.files import ship
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,15 +30,13 @@ def keep_means(name: str, known: "DataFrame", item_ids: pl.Series, vectors: user
         vectors: of these items, shape (n_items, d), float64.
         kept: where to.
     """
-    context = kept.session.sparkContext
-    files = [kept.here / f"{name}-vectors.npy", kept.here / f"{name}-items.parquet"]
+    files = [kept.here / "vectors.npy", kept.here / "items.parquet"]
     np.save(files[0], vectors, allow_pickle=False)
     item_ids.to_frame("item_id").write_parquet(files[1])
-    for file in files:
-        context.addFile(str(file))
+    average = _averages(*(ship(kept.session, file) for file in files))
     liked = known.filter("label = 1").select("user_id", "item_id")
     sorted_pairs = liked.repartitionByRange("user_id").sortWithinPartitions("user_id", "item_id")
-    kept.keep(name, sorted_pairs.mapInArrow(_averages(*(file.name for file in files)), _DDL))
+    kept.keep(name, sorted_pairs.mapInArrow(average, _DDL))
 
 
 def _averages(vectors_name: str, items_name: str) -> Callable[[_Batches], _Batches]:

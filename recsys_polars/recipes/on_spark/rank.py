@@ -28,7 +28,7 @@ from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows
 from recsys_polars.recipes.sides import RankSettings, parse_candidates_from
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.sealing import write_sealed_parquet
-from recsys_polars.spark.files import FileSystem, as_path, is_uri
+from recsys_polars.spark.files import FileSystem, as_path, is_uri, ship
 from recsys_polars.spark.session import SparkSettings, spark_session
 from recsys_polars.spark.sql import run_sql, to_polars, to_spark
 from recsys_polars.store import Store
@@ -190,11 +190,9 @@ def _shared_with_all(store: Store, shared: Shared, counts: Rows, candidates: Row
     kinds = [shared.kind]
     if shared.settings.candidates_from is not None:
         kinds.append(parse_candidates_from(shared.settings.candidates_from)[0])
-    name = f"shared-{store.identity}-{time.time_ns()}"
-    path = kept.here / f"{name}.zip"
+    path = kept.here / "shared.zip"
     pack(path, store, kinds, counts, candidates, whole=shared.whole)
-    kept.session.sparkContext.addArchive(f"{path}#{name}")
-    return name
+    return ship(kept.session, path, unpacked=True)
 
 
 def _users(tables: _Tables, kept: Kept, asked: str, *, means: bool) -> "DataFrame":

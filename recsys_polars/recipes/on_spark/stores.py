@@ -1,6 +1,5 @@
 """A store on a file system that only Spark reaches, by means of a folder of this machine."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,14 +29,22 @@ def store_at(session: "SparkSession", place: str, scratch: Path) -> Iterator[Pat
         _mirror(disk, place, here, [])
     before = {path.name for path in here.iterdir() if path.is_dir()}
     yield here
-    for generation in sorted(path.name for path in here.iterdir() if path.name.isdigit()):
-        if generation not in before:
-            for file in sorted((here / generation).iterdir(), key=lambda path: path.name == MANIFEST):
-                disk.put(file, f"{place}/{generation}/{file.name}")
+    for new in sorted(path for path in here.iterdir() if path.name.isdigit() and path.name not in before):
+        for file in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
+            disk.put(file, f"{place}/{new.name}/{file.name}")
     for name in ("CURRENT", PUBLISHED):
         disk.put(here / name, f"{place}/{name}")
+    for file in (here / "rejects").glob("*.parquet"):
+        disk.put(file, f"{place}/rejects/{file.name}")
+    _remove_older(disk, place)
+
+
+def _remove_older(disk: FileSystem, place: str) -> None:
+    """Remove all generations but the latest, and what `rejects` shows of the others."""
     there = sorted((name for name in disk.folders(place) if name.isdigit()), key=int)
     for old in there[:-KEPT_GENERATIONS]:
+        for file in disk.find(f"{place}/rejects/*-{old}.parquet"):
+            disk.remove(file.uri)
         disk.remove(f"{place}/{old}")
 
 
@@ -85,8 +92,3 @@ def table_place(store: Store, place: str, table: str) -> str:
     if not is_uri(place):
         return str((store.path / store.generation / f"{table}.parquet").absolute())
     return f"{place}/{store.generation}/{table}.parquet"
-
-
-def clear(folder: Path) -> None:
-    """Remove a folder of copies."""
-    shutil.rmtree(folder, ignore_errors=True)
