@@ -77,10 +77,12 @@ class Commands(click.Group):
         words = [word for word in words if word != LOG_JSON]
         try:
             code = super().main(words, PROGRAM, complete_var, standalone_mode=False, **{"obj": voice, **extra})
-        except click.UsageError as error:
+        except click.ClickException as error:
             code = error.exit_code
-            voice.command = name_of(error.ctx)
+            voice.command = name_of(getattr(error, "ctx", None))
             voice.misuse(error)
+        except click.Abort:  # Ctrl-C before there was a command
+            code = STOPPED
         sys.exit(code)
 
 

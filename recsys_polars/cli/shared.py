@@ -65,10 +65,9 @@ class Command(click.Command):
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
         ]
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the text with its examples."""
-        self.help = as_typed(self.help or "")
-        super().format_help_text(ctx, formatter)
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the text with its examples."""
+        return as_typed(super().get_help(ctx))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -50,7 +50,7 @@ class Voice:
         if self.as_json:
             self.write(event, message=harmless(text), **fields)
         else:
-            click.echo(harmless(_BEGINNINGS.get(event, "") + text), file=self._stream)
+            click.echo(harmless(_BEGINNINGS.get(event, "") + text), err=True)  # above a bar, where there is one
 
     def write(self, event: str, *, seconds: float | None = None, **fields: Any) -> None:
         """Write a JSON line; `seconds` are those of the command so far unless they are of a step."""
@@ -74,7 +74,7 @@ class Voice:
             said += f"{chr(10) if self._stream.isatty() else '; '}next: {following}"
         self.say("summary", said)
 
-    def misuse(self, error: click.UsageError) -> None:
+    def misuse(self, error: click.ClickException) -> None:
         """Say what is wrong with the words of the command line."""
         if self.as_json:
             self.say("error", error.format_message(), code=error.exit_code, traceback=None)
@@ -90,7 +90,7 @@ class Voice:
     def over_libraries(self) -> Iterator[None]:
         """Say what libraries warn of; in JSON, whatever else Python code writes to stderr, too."""
         strays = _Strays(self)
-        with warnings.catch_warnings(), redirect_stderr(strays if self.as_json else self._stream):
+        with warnings.catch_warnings(), redirect_stderr(strays) if self.as_json else nullcontext():
             warnings.showwarning = lambda message, *_: self.say("warning", str(message))
             try:
                 yield
