@@ -63,7 +63,7 @@ def staged(path: Path, then: Callable[[], None] = lambda: None) -> Iterator[Stag
     path.mkdir(parents=True, exist_ok=True)
     with locked(path):
         # A number is never given twice, not even that of a generation that lost its manifest.
-        numbers = [int(entry.name) for entry in path.iterdir() if _GENERATION.fullmatch(entry.name)]
+        numbers = [int(entry.name) for entry in path.iterdir() if is_generation_name(entry.name)]
         generation = f"{max(numbers, default=0) + 1:06d}"
         stage = Stage(generation, path / f"{STAGING}{generation}")
         try:
@@ -158,9 +158,14 @@ def generations(path: Path) -> list[str]:
     return sorted((entry.name for entry in path.iterdir() if _is_generation(entry)), key=int)
 
 
+def is_generation_name(name: str) -> bool:
+    """Return whether a folder of this name may be a generation."""
+    return bool(_GENERATION.fullmatch(name))
+
+
 def _is_generation(entry: Path) -> bool:
     # A folder of the user's may have a date for a name.
-    return bool(_GENERATION.fullmatch(entry.name)) and not entry.is_symlink() and (entry / MANIFEST).is_file()
+    return is_generation_name(entry.name) and not entry.is_symlink() and (entry / MANIFEST).is_file()
 
 
 def current_generation(path: Path) -> tuple[str, Mapping[str, Any]]:
@@ -202,7 +207,7 @@ def _named(file: Path) -> str | None:
     """The generation that a file names; None where there is no such file, or it has something else to say."""
     text = refuse_link(file).read_bytes().decode(errors="replace") if file.is_file() else ""
     name = text.removesuffix("\n")
-    return name if _GENERATION.fullmatch(name) else None
+    return name if is_generation_name(name) else None
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any]:

@@ -164,7 +164,7 @@ def spark_settings(engine: str, master: str | None, conf: dict[str, str], **plac
         conf: the same.
         places: by option, paths or URIs; the latter are Spark's.
     """
-    from recsys_polars.spark.files import is_uri
+    from recsys_polars.spark.files import as_path, is_uri
     from recsys_polars.spark.session import SparkSettings
 
     if engine == "spark":
@@ -172,7 +172,7 @@ def spark_settings(engine: str, master: str | None, conf: dict[str, str], **plac
     if master or conf:
         raise click.UsageError(f"{'--spark-master' if master else '--spark-conf'}: expected --engine spark too")
     for option, place in places.items():
-        if place and is_uri(place):
+        if place and (is_uri(place) or str(as_path(place)) != str(Path(place))):
             raise click.UsageError(f"--{option} {place}: expected a path, found a URI, which --engine spark reads")
     return None
 

@@ -3,7 +3,7 @@
 import glob
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -49,7 +49,7 @@ def find_files(pattern: str, *, prefer: Sequence[str] = (), avoid: Sequence[str]
     """
     path = Path(pattern).expanduser()
     if path.is_dir():
-        found = _in_folder(path, prefer, avoid)
+        found = of_folder((file for file in path.iterdir() if file.is_file()), prefer, avoid)
         expected = f"a file ending in {', '.join(DATA_SUFFIXES)} (or with {' or '.join(COMPRESSED)} after it)"
     elif path.exists():
         found = [path] if path.is_file() else []
@@ -73,9 +73,10 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _in_folder(folder: Path, prefer: Sequence[str], avoid: Sequence[str]) -> list[Path]:
-    files = [path for path in folder.iterdir() if path.is_file() and data_suffix(path) in DATA_SUFFIXES]
-    shown = [path for path in files if not path.name.startswith((".", "_"))]
+def of_folder(files: Iterable[Path], prefer: Sequence[str], avoid: Sequence[str]) -> list[Path]:
+    """Return those of the files in a folder that are taken, by their names; see `find_files`."""
+    data = [path for path in files if data_suffix(path) in DATA_SUFFIXES]
+    shown = [path for path in data if not path.name.startswith((".", "_"))]
     preferred = [path for path in shown if _matches(path, prefer)]
     return preferred or [path for path in shown if not _matches(path, avoid)]
 

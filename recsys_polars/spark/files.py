@@ -5,13 +5,13 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsys_polars.errors import ArtefactError, InputError
+from recsys_polars.errors import InputError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _HEAD, _TAIL = 8 << 20, 8 << 20
 """Bytes at both ends of a file that are enough to know its columns: text at the one, Parquet's footer at the other."""
-_BUFFER = 1 << 16
 
 
 class Remote(NamedTuple):
@@ -45,6 +44,16 @@ def as_path(place: str) -> Path:
     return Path(re.sub(r"^file:(//(localhost)?(?=/))?", "", place, flags=re.IGNORECASE))
 
 
+def for_spark(place: str) -> str:
+    """Return what Spark takes a place for: a path of this machine whatever the cluster's own file system is."""
+    return place if is_uri(place) else f"file://{as_path(place).absolute()}"
+
+
+def to_read(place: str) -> str:
+    """Return a place as Spark's readers take it, which look for patterns."""
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", for_spark(place))
+
+
 class FileSystem:
     """What Hadoop's file systems do, by URI. Their errors come as ours."""
 
@@ -53,12 +62,17 @@ class FileSystem:
         self._conf: Any = session.sparkContext._jsc.hadoopConfiguration()  # noqa: SLF001
 
     def find(self, pattern: str) -> list[Remote]:
-        """Return the files that a URI, a glob or a folder names, sorted; of a folder, those right in it."""
+        """Return the files that a URI, a glob or a folder names, sorted; of a folder, those right in it.
+
+        What exists under that very name is taken as it is, brackets and stars included.
+        """
         with _said(pattern):
             fs, path = self._open(pattern)
-            found = fs.globStatus(path) or []
-            if len(found) == 1 and found[0].isDirectory():
-                found = fs.listStatus(found[0].getPath())
+            if fs.exists(path):
+                status = fs.getFileStatus(path)
+                found = fs.listStatus(path) if status.isDirectory() else [status]
+            else:
+                found = fs.globStatus(path) or []
             files = [Remote(one.getPath().toString(), int(one.getLen())) for one in found if one.isFile()]
         return sorted(files)
 
@@ -74,11 +88,21 @@ class FileSystem:
             fs, path = self._open(uri)
             return bool(fs.exists(path)) and bool(fs.getFileStatus(path).isDirectory())
 
-    def folders(self, uri: str) -> list[str]:
-        """Return the names of the folders in a folder."""
+    def entries(self, uri: str) -> list[str]:
+        """Return the names of what is in a folder; none where there is no such folder."""
         with _said(uri):
             fs, path = self._open(uri)
-            return [one.getPath().getName() for one in fs.listStatus(path) if one.isDirectory()]
+            return sorted(one.getPath().getName() for one in fs.listStatus(path)) if fs.exists(path) else []
+
+    def sha256(self, uri: str) -> str:
+        """Return the sha256 of a file's bytes, in hex; this machine reads them."""
+        with _said(uri):
+            fs, path = self._open(uri)
+            source = fs.open(path)
+            try:
+                return str(self._jvm.org.apache.commons.codec.digest.DigestUtils.sha256Hex(source))
+            finally:
+                source.close()
 
     def fetch(self, uri: str, to: Path) -> Path:
         """Copy a file to this machine; return where it is."""
@@ -98,11 +122,21 @@ class FileSystem:
         return to
 
     def put(self, path: Path, uri: str) -> None:
-        """Copy a file of this machine; one that is there is replaced."""
+        """Copy a file of this machine; it appears when it is whole, in place of one that is there.
+
+        Raises:
+            InputError: there is a folder.
+        """
+        if self.is_folder(uri):
+            raise InputError(f"{uri}: expected a file to write, found a folder")
+        folder, _, name = uri.rpartition("/")
+        beside = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         with _said(uri):
             fs, target = self._open(uri)
             fs.mkdirs(target.getParent())
-            fs.copyFromLocalFile(False, True, self._path(path.absolute().as_uri()), target)
+            fs.copyFromLocalFile(False, True, self._path(path.absolute().as_uri()), self._path(beside))
+            fs.delete(target, False)
+            fs.rename(self._path(beside), target)
 
     def remove(self, uri: str) -> None:
         """Remove a file, or a folder with all that is in it; nothing if there is none."""
@@ -136,11 +170,12 @@ class FileSystem:
 def _said(uri: str) -> Iterator[None]:
     """Turn what a file system raises into one message about the URI."""
     from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
 
     try:
         yield
-    except Py4JJavaError as error:
-        reason = str(error.java_exception).splitlines()[0][:300]
+    except (Py4JJavaError, PySparkException) as error:
+        reason = str(getattr(error, "java_exception", error)).splitlines()[0][:300]
         raise InputError(f"{uri}: expected files that Spark can reach ({reason})") from error
 
 
@@ -172,12 +207,8 @@ def _lasting_folder() -> Path:
     return folder
 
 
-def parts_of(folder: Path) -> list[Path]:
-    """Return the files that Spark wrote into a folder, in the order of its partitions.
-
-    Raises:
-        ArtefactError: it had not written all of them.
-    """
-    if not (folder / "_SUCCESS").is_file():
-        raise ArtefactError(f"{folder}: expected all parts of a table, found some: the job that writes them was ended")
-    return sorted(folder.glob("part-*.parquet"))
+def parts_of(names: Iterable[str]) -> list[str]:
+    """Return those of names that Spark gives to the files of a table, in the order of its partitions."""
+    found = {name: re.match(r"part-(\d+)", name.rsplit("/", 1)[-1]) for name in names}
+    numbers = {name: int(part[1]) for name, part in found.items() if part}
+    return sorted(numbers, key=lambda name: (numbers[name], name))

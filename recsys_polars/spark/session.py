@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,7 @@ LOCAL = "local[*,4]"
 _ALWAYS = {
     # Times are UTC everywhere, and to the microsecond.
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 _WORKERS = {
@@ -36,7 +37,6 @@ _WORKERS = {
     # A worker is one task; its libraries would take all cores of the machine each.
     **{f"spark.executorEnv.{name}": "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")},
 }
-_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _BEGIN, _END = "<recsys_polars error>", "</recsys_polars error>"
 
 
@@ -73,14 +73,40 @@ def spark_session(settings: SparkSettings, *, memory_bytes: int = 2 << 30) -> It
 
     active = SparkSession.getActiveSession()
     with errors_of_workers():
-        session = active.newSession() if active else _start(settings, memory_bytes)
+        session = _beside(active, settings) if active else _start(settings, memory_bytes)
         try:
-            for name, value in {**_ALWAYS, **(settings.conf if active else {})}.items():
+            for name, value in _ALWAYS.items():
                 session.conf.set(name, value)
             yield session
         finally:
-            if active is None:
-                session.stop()
+            if active:
+                active.createDataFrame([], "nothing int")  # which makes it the active one again
+            else:
+                with suppress(Exception):  # where its JVM has died, that was said already
+                    session.stop()
+
+
+def _beside(active: "SparkSession", settings: SparkSettings) -> "SparkSession":
+    """A session of the context that is there, whose settings are its own."""
+    from pyspark.errors import PySparkException
+
+    if settings.master not in {None, active.sparkContext.master}:
+        raise InputError(f"--spark-master {settings.master}: expected the session's {active.sparkContext.master}")
+    session = active.newSession()
+    for name, value in settings.conf.items():
+        try:
+            session.conf.set(name, value)
+        except PySparkException as error:
+            raise InputError(f"--spark-conf {name}: expected a setting of a session that runs ({error})") from error
+    return session
+
+
+def memory_of_worker(session: "SparkSession") -> int:
+    """Return the bytes of the JVM that works for a worker."""
+    context = session.sparkContext
+    name = "spark.driver.memory" if context.master.startswith("local[") else "spark.executor.memory"
+    size = context.getConf().get(name, "1g")
+    return int(context._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(size))  # noqa: SLF001
 
 
 def _check_installed() -> None:
@@ -99,7 +125,7 @@ def _start(settings: SparkSettings, memory_bytes: int) -> "SparkSession":
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     submitted, conf = _is_submitted(), dict(settings.conf)
     master = settings.master or conf.get("spark.master") or (None if submitted else LOCAL)
-    asked = {**_WORKERS, **({} if submitted else _QUIET)}
+    asked = dict(_WORKERS)
     if master and master.startswith("local"):
         asked |= _locally(master, memory_bytes)
     with tempfile.TemporaryFile("w+", errors="replace") as said:
@@ -120,6 +146,7 @@ def _locally(master: str, memory_bytes: int) -> dict[str, str]:
     found = re.match(r"local\[(\d+)", master)
     cores = int(found[1]) if found else (os.cpu_count() or 1) if "*" in master else 1
     return {
+        **{f"spark.ui.{name}": "false" for name in ("enabled", "showConsoleProgress")},
         **{f"spark.driver.{name}": "127.0.0.1" for name in ("bindAddress", "host")},
         "spark.driver.memory": f"{max(1024, memory_bytes >> 20)}m",
         "spark.sql.shuffle.partitions": str(cores),
@@ -147,8 +174,9 @@ def _reason(error: Exception, said: IO[str]) -> str:
 
 def _is_submitted() -> bool:
     """Whether the environment says which Spark: `spark-submit`, or a folder with spark-defaults.conf."""
-    folder = os.environ.get("SPARK_CONF_DIR") or os.path.join(os.environ.get("SPARK_HOME", ""), "conf")  # noqa: PTH118
-    return "PYSPARK_GATEWAY_PORT" in os.environ or (Path(folder) / "spark-defaults.conf").is_file()
+    homes = [os.environ.get("SPARK_CONF_DIR"), os.environ.get("SPARK_HOME")]
+    folders = [Path(home) / inner for home, inner in zip(homes, ("", "conf"), strict=True) if home]
+    return "PYSPARK_GATEWAY_PORT" in os.environ or any((path / "spark-defaults.conf").is_file() for path in folders)
 
 
 @contextmanager

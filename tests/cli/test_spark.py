@@ -1,5 +1,6 @@
 """`--engine spark`: the tables, the lists and the messages of the local engine, also where a worker ends in between."""
 
+import json
 import os
 import random
 import shutil
@@ -192,6 +193,8 @@ def test_places_may_be_uris_that_spark_alone_can_reach(spark, run, tmp_path) -> 
         assert_frame_equal(mine, theirs, check_exact=True)
     rejects = pl.read_parquet(shelf / "store" / "000003" / "rejects-interactions.parquet")
     assert set(rejects["file"]) == {"viewfs:/shelf/log-0.csv", "viewfs:/shelf/log-1.csv"}
+    inputs = json.loads((shelf / "store" / "000003" / "manifest.json").read_text())["inputs"]
+    assert [entry["path"] for entry in inputs] == [f"viewfs:/shelf/{name}.csv" for name in ("log-0", "log-1", "items")]
     assert run("train", "--model", "popularity", "--store", shelf / "store").exit_code == 0
     assert run("rank", "--store", shelf / "store", "--out", tmp_path / "local.parquet").exit_code == 0
     result = run(
@@ -202,6 +205,41 @@ def test_places_may_be_uris_that_spark_alone_can_reach(spark, run, tmp_path) -> 
         pl.read_parquet(tmp_path / "local.parquet"), pl.read_parquet(shelf / "lists.parquet"), check_exact=True
     )
     assert not list(shelf.glob("*.parts"))
+
+
+def test_a_folder_of_someone_else_is_refused_and_left_alone(spark, run, tmp_path, world) -> None:
+    lake = spark.shelf / "lake"
+    for name in ("2022", "000007"):
+        (lake / name).mkdir(parents=True)
+        (lake / name / "mine.txt").write_text("mine")
+    args = ["build-features", "--engine", "spark", "--interactions", world.log]
+    assert "expected a new or an empty folder" in refused(run, *args, "--out", "viewfs:///shelf/lake")
+    said = refused(run, "rank", "--engine", "spark", "--store", world.store, "--out", "viewfs:///shelf/lake")
+    assert "found a folder" in said
+    assert sorted(path.name for path in lake.rglob("*.*")) == ["mine.txt", "mine.txt"]
+
+
+def test_names_are_those_that_the_user_gave_and_may_have_brackets(spark, run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("st[1]").mkdir()
+    log = Path("log[1]{a}.csv")
+    log.write_text("user_id,item_id,event_time\n" + "".join(f"u,i{n},2021-01-{n + 10}\n" for n in range(20)) + ",i,1\n")
+    shutil.copy(log, spark.shelf / log.name)
+    for place, engine, out in (
+        (log.name, "local", "st[1]/local"),
+        (log.name, "spark", "st[1]/spark"),
+        (f"viewfs:///shelf/{log.name}", "spark", "st[1]/remote"),
+    ):
+        result = run("build-features", "--engine", engine, "--interactions", place, "--out", out)
+        assert result.exit_code == 0, result.output
+    rejects = [
+        pl.read_parquet(f"st[1]/{out}/000001/rejects-interactions.parquet", glob=False) for out in ("local", "spark")
+    ]
+    assert_frame_equal(*rejects, check_exact=True)
+    assert set(rejects[0]["file"]) == {log.name}
+    assert pl.read_parquet("st[1]/remote/000001/labelled.parquet", glob=False).equals(
+        pl.read_parquet("st[1]/local/000001/labelled.parquet", glob=False)
+    )
 
 
 def refused(run, *args: object) -> str:
@@ -256,7 +294,8 @@ def test_options_of_spark_without_spark_are_refused(run, tmp_path) -> None:
     assert "--spark-master: expected --engine spark" in refused(run, "build-features", "--spark-master", "local")
     assert "--spark-conf: expected --engine spark" in refused(run, "build-features", "--spark-conf", "a=b")
     assert "expected KEY=VALUE" in refused(run, "build-features", "--engine", "spark", "--spark-conf", "a")
-    assert "found a URI" in refused(run, "rank", "--store", "s3a://x/y", "--out", tmp_path / "p.parquet")
+    for uri in ("s3a://x/y", "file:///x"):
+        assert "found a URI" in refused(run, "rank", "--store", uri, "--out", tmp_path / "p.parquet")
 
 
 def test_a_missing_pyspark_is_said_in_one_line(run, tmp_path, monkeypatch) -> None:

@@ -4,10 +4,9 @@ What is the same for all users lies in a folder that every worker gets once: the
 which are memory-mapped there, the positives of each item, and the candidates.
 """
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -100,13 +99,16 @@ def rank_blocks_of(archive: str, shared: Shared) -> Callable[[_Batches], _Batche
 
 
 def take_gpu() -> None:
-    """Use the GPU that Spark gives to this task (its resource profile, or spark.task.resource.gpu.amount), if any."""
+    """Use the GPU that Spark gives to this task, if any (spark.task.resource.gpu.amount): its address is a number."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     gpu = context.resources().get("gpu") if context else None
     if gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.addresses)
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(gpu.addresses[0]))  # not CUDA_VISIBLE_DEVICES: a worker does task after task
 
 
 @cache
@@ -181,5 +183,6 @@ def check_job(
         schema_overrides={"items": pl.List(pl.String), "n_positives": pl.Int64, "mean": pl.List(pl.Float32)},
     )
     known = known_of(someone, items, counts)
-    job = Job(store, shared.kind, known, candidates, shared.exclude_seen, shared.settings)
+    settings = replace(shared.settings, device="cpu")  # which GPUs the workers have is not seen here
+    job = Job(store, shared.kind, known, candidates, shared.exclude_seen, settings)
     return queue_of(job, someone["user_id"].clear()).warm.facts

@@ -1,5 +1,6 @@
 """`build_features` on Spark: rows are its own until they are tables; catalogue and store are the driver's."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import building, note_sources
 from recsys_polars.recipes.encode import check_encoders, store_catalogue
 from recsys_polars.recipes.features import MeansBlock, in_turn, store_features, store_means
-from recsys_polars.recipes.on_spark.inputs import Inputs, fingerprints_of, open_inputs, parse_interactions
+from recsys_polars.recipes.on_spark.inputs import Inputs, fingerprints_of, open_inputs, parse_interactions, said_of
 from recsys_polars.recipes.on_spark.kept import Kept
 from recsys_polars.recipes.on_spark.means import keep_means
 from recsys_polars.recipes.on_spark.pairs import Pairs, history, keep_pairs
@@ -63,7 +64,7 @@ def build_features_on_spark(
         check_encoders(inputs.settings, inputs.sources[1])
         with store_at(session, out, scratch) as here:
             with building(inputs.settings, here, progress=progress) as build:
-                with _kept(session, out, build) as kept:
+                with _kept(session, out, build) as kept, said_of(inputs.copies):
                     _store_tables(inputs, kept, build)
                 note_sources(inputs.sources, build)
                 build.writer.stage.facts |= {
@@ -79,28 +80,30 @@ def _kept(session: "SparkSession", out: str, build: Build) -> Iterator[Kept]:
     if not is_uri(out):
         yield Kept(session, str(build.scratch.absolute()), build.scratch)
         return
-    place = f"{out}/{_SCRATCH}-{build.writer.stage.generation}"
+    disk, place = FileSystem(session), f"{out}/{_SCRATCH}-{uuid.uuid4().hex}"
     try:
         yield Kept(session, place, build.scratch)
     finally:
-        FileSystem(session).remove(place)
+        disk.remove(place)
+        if not disk.entries(out):
+            disk.remove(out)
 
 
 def _store_tables(inputs: Inputs, kept: Kept, build: Build) -> None:
     """Write every table, and what the manifest says of them; see `recipes.build.store_tables`."""
     build.progress("read interactions", 0, 0)
-    accepted = _accepted(inputs, kept, build)
+    accepted, n_rows = _accepted(inputs, kept, build)
     build.progress("read items", 0, 0)
     seen_ids = to_polars(accepted.select("item_id").distinct())["item_id"]
     items = store_catalogue(inputs.item_files, seen_ids, build)
     build.progress("cut and label", 0, 0)
-    pairs = keep_pairs(accepted, inputs.settings, kept)
+    pairs = keep_pairs(accepted, n_rows, inputs.settings, kept)
     parts = _enter_pairs(pairs, build)
     for table, contract in _TABLES.items():
         _store(table, contract, kept, build)
     reject_filtered(build)
     build.progress("build features", 0, 0)
-    blocks = _store_knowledge(items, pairs, kept, build)
+    blocks = _store_knowledge(items, pairs, n_rows, kept, build)
     build.progress("publish", 0, 0)
     build.writer.stage.facts |= {
         "blocks": blocks,
@@ -109,17 +112,18 @@ def _store_tables(inputs: Inputs, kept: Kept, build: Build) -> None:
     }
 
 
-def _accepted(inputs: Inputs, kept: Kept, build: Build) -> "DataFrame":
-    """Parse the interactions, quarantine the rows that broke a rule, and return the others."""
+def _accepted(inputs: Inputs, kept: Kept, build: Build) -> tuple["DataFrame", int]:
+    """Parse the interactions, quarantine the rows that broke a rule; return the others, and how many they are."""
     parsed = kept.keep("parsed", parse_interactions(kept.session, inputs))
     n_rows, n_rejected = parsed.selectExpr("count(*)", "count(rule)").first() or (0, 0)
     origin = ["file", "line", "rule", "found"]
     rejected = parsed.filter("rule IS NOT NULL").sort("number", "line")
     kept.keep("rejects", rejected.select(*Interactions.column_names(), *origin))
     rejects = kept.scan("rejects")
-    if not quarantine("interactions", n_rows, n_rejected, rejects, build):
-        raise nothing_usable(inputs.interactions[0], rejects)
-    return parsed.filter("rule IS NULL").select(Interactions.column_names())
+    n_accepted = quarantine("interactions", n_rows, n_rejected, rejects, build)
+    if not n_accepted:
+        raise nothing_usable(inputs.names[0], rejects)
+    return parsed.filter("rule IS NULL").select(Interactions.column_names()), n_accepted
 
 
 def _enter_pairs(pairs: Pairs, build: Build) -> dict[str, dict[str, int]]:
@@ -171,7 +175,7 @@ def _store(table: str, contract: type[dy.Schema], kept: Kept, build: Build) -> N
     build.writer.sink(table, in_turn(frames(), schema))
 
 
-def _store_knowledge(items: pl.DataFrame, pairs: Pairs, kept: Kept, build: Build) -> list[str]:
+def _store_knowledge(items: pl.DataFrame, pairs: Pairs, n_rows: int, kept: Kept, build: Build) -> list[str]:
     """Write the item features and the user means of both cuts; return the vector blocks in their order."""
     known = {cut: history(kept.session, pairs.labelled, pairs.repeats, before=cut) for cut in CUTS}
     known = {cut: kept.keep(f"known-{cut}", rows.select("user_id", "item_id", "label")) for cut, rows in known.items()}
@@ -181,7 +185,7 @@ def _store_knowledge(items: pl.DataFrame, pairs: Pairs, kept: Kept, build: Build
         is_known[cut] = items["item_id"].is_in(ids.implode()).to_numpy()
     blocks, vectors = store_features(items, is_known, build)
     for cut, rows in known.items():
-        keep_means(f"means-{cut}", rows, items["item_id"], vectors[cut].astype(np.float64), kept)
+        keep_means(f"means-{cut}", rows, items["item_id"], vectors[cut].astype(np.float64), kept, n_rows=n_rows)
     n_users = {cut: kept.read(f"means-{cut}").count() for cut in CUTS}
     width = vectors["test"].shape[1]
     store_means(_means(kept, width), n_users, width, build)

@@ -3,10 +3,12 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,14 +16,17 @@ from recsys_polars.disk import sha256
 from recsys_polars.errors import InputError
 from recsys_polars.recipes.raw import BuildSettings, Sources, fingerprints, open_sources, with_defaults
 from recsys_polars.sources import ParsedFile, read_interactions, reading
-from recsys_polars.spark.files import FileSystem, Remote, as_path, is_uri
-from recsys_polars.spark.session import on_worker
+from recsys_polars.sources.files import of_folder
+from recsys_polars.sources.formats import INTERACTIONS, ITEMS, Kind
+from recsys_polars.spark.files import FileSystem, Remote, as_path, is_uri, to_read
+from recsys_polars.spark.session import memory_of_worker, on_worker
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-LARGEST = (1 << 31) - (1 << 20)
-"""Bytes of a remote file: Spark hands it to a worker as one value."""
+_LARGEST = (1 << 31) - (1 << 20)
+_COPIES = 6
+"""A remote file is one value of Spark's, of 2 GB at most, and several copies of it on its way to a worker."""
 PARSED = pa.schema(
     [
         ("user_id", pa.string()),
@@ -50,24 +55,26 @@ class Inputs:
     Attributes:
         settings: with all that depends on the files filled in.
         sources: the files as far as they were looked at: those of items, whole, and the ends of the interactions'.
-        interactions: where each file of interactions is: the URI of a remote one.
-        remote: whether these are remote.
+        places: where each file of interactions is: a path that every worker has too, or a URI.
+        names: what messages and tables call these files.
+        copies: the files of this machine that stand for remote ones, and their URIs.
     """
 
     settings: BuildSettings
     sources: Sources
-    interactions: list[str]
-    remote: bool
+    places: list[str]
+    names: list[str]
+    copies: Mapping[Path, str]
+
+    @property
+    def are_remote(self) -> bool:
+        """Whether Spark has to hand the interactions to the workers."""
+        return bool(self.places) and is_uri(self.places[0])
 
     @property
     def item_files(self) -> list[ParsedFile]:
         """The files of items, on this machine."""
         return self.sources[1].files if self.sources[1] else []
-
-    @property
-    def format(self) -> str:
-        """That of the interactions."""
-        return self.sources[0].format
 
 
 def open_inputs(session: "SparkSession", settings: BuildSettings, scratch: Path) -> Inputs:
@@ -76,94 +83,104 @@ def open_inputs(session: "SparkSession", settings: BuildSettings, scratch: Path)
     Raises:
         InputError: files or columns that are missing or can't be used.
     """
-    places: dict[Path, str] = {}
-    asked = with_defaults(settings)
-    interactions = _looked_at(session, asked.interactions, scratch / "interactions", places, whole=False)
-    items = _looked_at(session, asked.items, scratch / "items", places, whole=True)
-    with _named_by(places):
+    asked, copies = with_defaults(settings), dict[Path, str]()
+    interactions = _looked_at(session, asked.interactions, INTERACTIONS, scratch, copies)
+    items = _looked_at(session, asked.items, ITEMS, scratch, copies)
+    patterns = {
+        Path(here): there
+        for here, there in ((interactions, asked.interactions), (items, asked.items))
+        if here and there
+    }
+    with said_of({**copies, **patterns}):
         sources = open_sources(replace(asked, interactions=interactions, items=items))
-    remote = is_uri(asked.interactions or "")
-    files = [places.get(file.path, str(file.path.absolute())) for file in sources[0].files]
-    return Inputs(asked, sources, files, remote)
+    if sources[1]:
+        files = [_renamed(file, copies) for file in sources[1].files]
+        sources = sources[0], replace(sources[1], files=files)
+    paths = [file.path for file in sources[0].files]
+    places = [copies.get(path, str(path.absolute())) for path in paths]
+    return Inputs(asked, sources, places, [copies.get(path, str(path)) for path in paths], copies)
 
 
 def _looked_at(
-    session: "SparkSession", place: str | None, folder: Path, places: dict[Path, str], *, whole: bool
+    session: "SparkSession", place: str | None, kind: Kind, scratch: Path, copies: dict[Path, str]
 ) -> str | None:
-    """A pattern of files on this machine that stand for those of a place, which `places` has by them."""
+    """A pattern of files on this machine that stand for those of a place; remote ones are entered into `copies`."""
     if place is None or not is_uri(place):
         return place and str(as_path(place))
-    disk = FileSystem(session)
-    files = disk.find(place)
+    disk, folder = FileSystem(session), scratch / ("items" if kind is ITEMS else "interactions")
+    files = {Path(f"{number:06d}") / file.name: file for number, file in enumerate(disk.find(place))}
+    if disk.is_folder(place):
+        other = INTERACTIONS if kind is ITEMS else ITEMS
+        files = {path: files[path] for path in of_folder(files, kind.file_names, other.file_names)}
     if not files:
-        raise InputError(f"{place}: expected a file, a glob or a folder, found none")
-    in_folder = disk.is_folder(place)
-    for number, file in enumerate(files):
-        # Of a folder only some files are taken, by their names; of a glob all, whose names may be the same.
-        to = folder / (file.name if in_folder else f"{number:06d}/{file.name}")
-        to.parent.mkdir(parents=True, exist_ok=True)
-        places[_fetched(disk, file, to, whole=whole)] = file.uri
-    return str(folder if in_folder else folder / "*" / "*")
+        raise InputError(f"{place}: expected a file, a glob or a folder with data files, found none")
+    for path, file in files.items():
+        to = folder / path
+        to.parent.mkdir(parents=True)
+        copies[disk.fetch(file.uri, to) if kind is ITEMS else _ends(session, disk, file, to)] = file.uri
+    return str(folder / "*" / "*")
 
 
-def _fetched(disk: FileSystem, file: Remote, to: Path, *, whole: bool) -> Path:
-    if whole:
-        return disk.fetch(file.uri, to)
-    if file.n_bytes > LARGEST:
-        raise InputError(f"{file.uri}: expected files of at most 2 GB, found one of {file.n_bytes:,} bytes: part it")
+def _ends(session: "SparkSession", disk: FileSystem, file: Remote, to: Path) -> Path:
+    memory = memory_of_worker(session)
+    largest = min(_LARGEST, memory // _COPIES)
+    if file.n_bytes > largest:
+        raise InputError(
+            f"{file.uri}: expected remote files of at most {largest >> 20:,} MB where a worker has {memory >> 20:,}, "
+            f"found one of {file.n_bytes >> 20:,} MB: part it, or give the workers more"
+        )
     return disk.fetch_ends(file, to)
 
 
-class _named_by:  # noqa: N801
-    """Have messages name remote files, not the copies that were looked at."""
-
-    def __init__(self, places: Mapping[Path, str]) -> None:
-        self._places = places
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Name them."""
-        if isinstance(error, InputError) and any(str(path) in str(error) for path in self._places):
-            raise InputError(said_of(str(error), self._places)) from error
+def _renamed(file: ParsedFile, copies: Mapping[Path, str]) -> ParsedFile:
+    """The file, whose rows say that they come from what it is a copy of."""
+    name = copies.get(file.path)
+    return replace(file, rows=file.rows.with_columns(file=pl.lit(name))) if name else file
 
 
-def said_of(message: str, places: Mapping[Path, str]) -> str:
-    """Return a message that names remote files instead of their copies."""
-    for path, uri in places.items():
-        message = message.replace(str(path), uri)
-    return message
+@contextmanager
+def said_of(copies: Mapping[Path, str]) -> Iterator[None]:
+    """Have messages name files as the user does, not the copies that were read."""
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for path, name in copies.items():
+            message = message.replace(str(path), name)
+        raise InputError(message) from error
 
 
 def fingerprints_of(session: "SparkSession", inputs: Inputs) -> list[dict[str, Any]]:
-    """Return the place, size and sha256 of every input file; workers read those of interactions."""
-    if inputs.remote:
+    """Return the name, size and sha256 of every input file; workers read those of interactions."""
+    if inputs.are_remote:
         from pyspark.sql.functions import sha2
 
-        rows = _contents(session, inputs.interactions).select("path", "length", sha2("content", 256)).collect()
-        found = {path: (n_bytes, digest) for path, n_bytes, digest in rows}
-        marks = [{"path": place, "bytes": found[place][0], "sha256": found[place][1]} for place in inputs.interactions]
+        rows = _contents(session, inputs.places).select("path", "length", sha2("content", 256)).collect()
+        found = {path: {"path": path, "bytes": n_bytes, "sha256": digest} for path, n_bytes, digest in rows}
     else:
-        made = _each(session, inputs.interactions, _fingerprint, pa.schema([("mark", pa.string())]), "mark string")
-        by_place = {mark["path"]: mark for mark in (json.loads(row["mark"]) for row in made.collect())}
-        marks = [by_place[place] for place in inputs.interactions]
-    return [*marks, *fingerprints(inputs.item_files)]
+        made = _each(session, inputs, _fingerprint, pa.schema([("mark", pa.string())]), "mark string").collect()
+        found = {mark["path"]: mark for mark in (json.loads(row["mark"]) for row in made)}
+    of_items = fingerprints(inputs.item_files)
+    names = {str(path): name for path, name in inputs.copies.items()}
+    return [
+        *(found[name] for name in inputs.names),
+        *({**mark, "path": names.get(mark["path"], mark["path"])} for mark in of_items),
+    ]
 
 
-def _fingerprint(place: str, number: int) -> Iterator[pa.Table]:  # noqa: ARG001
+def _fingerprint(place: str, number: int, name: str) -> Iterator[pa.Table]:  # noqa: ARG001
     path = Path(place)
-    with reading(path):
-        yield pa.table({"mark": [json.dumps({"path": place, "bytes": path.stat().st_size, "sha256": sha256(path)})]})
+    with on_worker(), said_of({path: name}), reading(path):
+        yield pa.table({"mark": [json.dumps({"path": name, "bytes": path.stat().st_size, "sha256": sha256(path)})]})
 
 
 def parse_interactions(session: "SparkSession", inputs: Inputs) -> "DataFrame":
     """Return every raw row of interactions, parsed, as `PARSED` has it, in no promised order."""
-    settings = inputs.settings
-    parse = _Parse(inputs.format, dict(settings.columns), implicit=inputs.sources[0].implicit)
-    if not inputs.remote:
-        return _each(session, inputs.interactions, parse, PARSED, _DDL)
-    numbers = {place: number for number, place in enumerate(inputs.interactions)}
+    source = inputs.sources[0]
+    parse = _Parse(source.format, dict(inputs.settings.columns), implicit=source.implicit)
+    if not inputs.are_remote:
+        return _each(session, inputs, parse, PARSED, _DDL)
+    numbers = {place: number for number, place in enumerate(inputs.places)}
 
     def parse_content(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +191,7 @@ def parse_interactions(session: "SparkSession", inputs: Inputs) -> "DataFrame":
                     for table in parse(str(path), numbers[uri], uri):
                         yield from table.cast(PARSED).to_batches(max_chunksize=_BATCH)
 
-    return _contents(session, inputs.interactions).select("path", "content").mapInArrow(parse_content, _DDL)
+    return _contents(session, inputs.places).select("path", "content").mapInArrow(parse_content, _DDL)
 
 
 @dataclass(frozen=True)
@@ -185,43 +202,38 @@ class _Parse:
     columns: dict[str, str]
     implicit: bool
 
-    def __call__(self, place: str, number: int, name: str | None = None) -> Iterator[pa.Table]:
+    def __call__(self, place: str, number: int, name: str) -> Iterator[pa.Table]:
         path = Path(place)
-        with on_worker(), _named_by({path: name} if name else {}), tempfile.TemporaryDirectory() as folder:
+        with on_worker(), said_of({path: name}), tempfile.TemporaryDirectory() as folder:
             parsed = read_interactions(place, format=self.format, columns=self.columns, implicit=self.implicit)
             rows = Path(folder) / "rows.parquet"
             with reading(path):
-                parsed.files[0].rows.sink_parquet(rows, compression="lz4")
-            with pq.ParquetFile(rows) as file:
-                for batch in file.iter_batches(_BATCH):
-                    n_rows = batch.num_rows
-                    table = pa.Table.from_batches([batch])
-                    table = table.append_column("number", pa.array([number] * n_rows, pa.int32()))
-                    if name:
-                        table = table.set_column(
-                            table.column_names.index("file"), "file", pa.array([name] * n_rows, pa.string())
-                        )
-                    yield table.select(PARSED.names)
+                file = parsed.files[0].rows.with_columns(file=pl.lit(name), number=pl.lit(number, dtype=pl.Int32))
+                file.sink_parquet(rows, compression="lz4")
+            with pq.ParquetFile(rows) as written:
+                for batch in written.iter_batches(_BATCH, columns=PARSED.names):
+                    yield pa.Table.from_batches([batch]).select(PARSED.names)
 
 
 def _each(
     session: "SparkSession",
-    places: list[str],
-    read: Callable[[str, int], Iterator[pa.Table]],
+    inputs: Inputs,
+    read: Callable[[str, int, str], Iterator[pa.Table]],
     schema: pa.Schema,
     ddl: str,
 ) -> "DataFrame":
-    """The tables that `read` makes of each place, which every worker can open, a task each."""
+    """The tables that `read` makes of each file, which every worker can open, a task each."""
+    places, names = inputs.places, inputs.names
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch["id"].to_pylist():
-                for table in read(places[number], number):
+                for table in read(places[number], number, names[number]):
                     yield from table.cast(schema).to_batches(max_chunksize=_BATCH)
 
     return session.range(0, len(places), 1, len(places)).mapInArrow(run, ddl)
 
 
-def _contents(session: "SparkSession", places: list[str]) -> "DataFrame":
+def _contents(session: "SparkSession", uris: list[str]) -> "DataFrame":
     """Each file as one row: path, length, content."""
-    return session.read.format("binaryFile").load(places)
+    return session.read.format("binaryFile").load([to_read(uri) for uri in uris])

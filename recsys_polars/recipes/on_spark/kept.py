@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recsys_polars.spark.files import FileSystem, is_uri, parts_of
+from recsys_polars.spark.files import FileSystem, for_spark, is_uri, parts_of, to_read
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+
+ROWS_OF_A_PART = 4_000_000
+"""At most, where no user has more: a worker sorts them, and the driver reads them at once."""
 
 
 @dataclass(frozen=True)
@@ -32,45 +36,50 @@ class Kept:
 
     def keep(self, name: str, rows: "DataFrame") -> "DataFrame":
         """Write rows, in whatever order; return them as they were written."""
-        rows.write.mode("overwrite").parquet(self._place(name))
+        rows.write.mode("overwrite").parquet(for_spark(self._place(name)))
         return self.read(name)
 
-    def keep_sorted(
-        self, name: str, rows: "DataFrame", by: Sequence[str], *, n_parts: int | None = None
-    ) -> "DataFrame":
-        """Write rows sorted by some columns, the users ascending from file to file, none in two of them."""
-        parted = rows.repartitionByRange(n_parts, "user_id") if n_parts else rows.repartitionByRange("user_id")
-        return self.keep(name, parted.sortWithinPartitions(*by))
+    def keep_sorted(self, name: str, rows: "DataFrame", by: Sequence[str], *, n_rows: int) -> "DataFrame":
+        """Write rows, of which there are `n_rows` at most, sorted by some columns.
+
+        The users ascend from file to file, and none is in two of them.
+        """
+        return self.keep(name, self.by_user(rows, n_rows).sortWithinPartitions(*by))
+
+    def by_user(self, rows: "DataFrame", n_rows: int) -> "DataFrame":
+        """Return rows in partitions that a worker and the driver can hold, each a range of users."""
+        n_parts = int(self.session.conf.get("spark.sql.shuffle.partitions"))
+        if n_rows <= n_parts * ROWS_OF_A_PART:
+            return rows.repartitionByRange("user_id")
+        return rows.repartitionByRange(-(-n_rows // ROWS_OF_A_PART), "user_id")
 
     def read(self, name: str) -> "DataFrame":
         """Return what was written."""
-        return self.session.read.parquet(self._place(name))
-
-    def parts(self, name: str) -> Iterator[Path]:
-        """Yield the files of a table in their order; a copy of a remote one is gone when the next is asked for."""
-        if not is_uri(self.place):
-            yield from parts_of(Path(self._place(name)))
-            return
-        disk = FileSystem(self.session)
-        for file in disk.find(self._place(name)):
-            if file.name.startswith("part-"):
-                path = disk.fetch(file.uri, self.here / file.name)
-                yield path
-                path.unlink(missing_ok=True)
+        return self.session.read.parquet(to_read(self._place(name)))
 
     def frames(self, name: str) -> Iterator[pl.DataFrame]:
         """Yield the rows of a table, file by file, in their order."""
-        for path in self.parts(name):
-            yield pl.read_parquet(path, glob=False)
+        if not is_uri(self.place):
+            for path in self._paths(name):
+                yield pl.read_parquet(path, glob=False)
+            return
+        disk = FileSystem(self.session)
+        for uri in parts_of(file.uri for file in disk.find(self._place(name))):
+            path = disk.fetch(uri, self.here / "part.parquet")
+            yield pl.read_parquet(path, glob=False, memory_map=False)
+            path.unlink()
 
     def scan(self, name: str) -> pl.LazyFrame:
         """Return the rows of a table in their order, unread; of a remote one, copies."""
         if not is_uri(self.place):
-            return pl.scan_parquet(parts_of(Path(self._place(name))), glob=False)
-        folder = self.here / name
+            return pl.scan_parquet(self._paths(name), glob=False)
+        disk, folder = FileSystem(self.session), self.here / name
         folder.mkdir()
-        copies = [part.rename(folder / part.name) for part in self.parts(name)]
-        return pl.scan_parquet(copies, glob=False)
+        uris = parts_of(file.uri for file in disk.find(self._place(name)))
+        return pl.scan_parquet([disk.fetch(uri, folder / uri.rpartition("/")[2]) for uri in uris], glob=False)
+
+    def _paths(self, name: str) -> list[Path]:
+        return [Path(path) for path in parts_of(str(path) for path in Path(self._place(name)).iterdir())]
 
     def _place(self, name: str) -> str:
         return f"{self.place}/{name}"

@@ -20,7 +20,9 @@ _DDL = "user_id string, n_positives bigint, mean array<float>"
 _Batches = Iterator[pa.RecordBatch]
 
 
-def keep_means(name: str, known: "DataFrame", item_ids: pl.Series, vectors: user_means.Sums, kept: Kept) -> None:
+def keep_means(
+    name: str, known: "DataFrame", item_ids: pl.Series, vectors: user_means.Sums, kept: Kept, *, n_rows: int
+) -> None:
     """Write user_id, n_positives and mean of each user who liked something, sorted by user_id.
 
     Args:
@@ -29,13 +31,14 @@ def keep_means(name: str, known: "DataFrame", item_ids: pl.Series, vectors: user
         item_ids: of the catalogue, sorted.
         vectors: of these items, shape (n_items, d), float64.
         kept: where to.
+        n_rows: how many rows `known` has at most.
     """
     files = [kept.here / "vectors.npy", kept.here / "items.parquet"]
     np.save(files[0], vectors, allow_pickle=False)
     item_ids.to_frame("item_id").write_parquet(files[1])
     average = _averages(*(ship(kept.session, file) for file in files))
     liked = known.filter("label = 1").select("user_id", "item_id")
-    sorted_pairs = liked.repartitionByRange("user_id").sortWithinPartitions("user_id", "item_id")
+    sorted_pairs = kept.by_user(liked, n_rows).sortWithinPartitions("user_id", "item_id")
     kept.keep(name, sorted_pairs.mapInArrow(average, _DDL))
 
 

@@ -29,16 +29,17 @@ class Pairs:
     filtered: "DataFrame"
 
 
-def keep_pairs(accepted: "DataFrame", settings: BuildSettings, kept: Kept) -> Pairs:
+def keep_pairs(accepted: "DataFrame", n_rows: int, settings: BuildSettings, kept: Kept) -> Pairs:
     """Write `interactions`, `labelled`, `repeats` and `filtered`, sorted; see `recipes.pairs`.
 
     Args:
         accepted: `Interactions`.
+        n_rows: how many there are.
         settings: of the build.
         kept: where to.
     """
     session = kept.session
-    interactions = kept.keep_sorted("interactions", accepted, _BY_TIME)
+    interactions = kept.keep_sorted("interactions", accepted, _BY_TIME, n_rows=n_rows)
     parted = assign_parts(session, interactions, settings)
     part_order = to_spark(session, pl.DataFrame({"part": PARTS, "place": range(len(PARTS))}))
     latest = run_sql(session, "deduplicate_interactions", parted=parted, part_order=part_order)
@@ -58,9 +59,9 @@ def keep_pairs(accepted: "DataFrame", settings: BuildSettings, kept: Kept) -> Pa
     return Pairs(
         interactions,
         parted,
-        kept.keep_sorted("labelled", labelled.select(Labelled.column_names()), _BY_PAIR),
-        kept.keep_sorted("repeats", repeats, (*_BY_PAIR, "part")),
-        kept.keep_sorted("filtered", filtered.select(Labelled.column_names()), _BY_PAIR),
+        kept.keep_sorted("labelled", labelled.select(Labelled.column_names()), _BY_PAIR, n_rows=n_rows),
+        kept.keep_sorted("repeats", repeats, (*_BY_PAIR, "part"), n_rows=n_rows),
+        kept.keep_sorted("filtered", filtered.select(Labelled.column_names()), _BY_PAIR, n_rows=n_rows),
     )
 
 

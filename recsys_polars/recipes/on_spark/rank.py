@@ -2,8 +2,9 @@
 
 import json
 import time
+import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from recsys_polars.models import KINDS
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.ids import read_ids
 from recsys_polars.recipes.on_spark.blocks import DDL, ITEM_SIDE, Shared, check_job, pack, rank_blocks_of
-from recsys_polars.recipes.on_spark.inputs import LARGEST
+from recsys_polars.recipes.on_spark.inputs import said_of
 from recsys_polars.recipes.on_spark.kept import Kept
 from recsys_polars.recipes.on_spark.pairs import history
 from recsys_polars.recipes.on_spark.stores import reachable_store, table_place
@@ -28,7 +29,7 @@ from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows
 from recsys_polars.recipes.sides import RankSettings, parse_candidates_from
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.sealing import write_sealed_parquet
-from recsys_polars.spark.files import FileSystem, as_path, is_uri, ship
+from recsys_polars.spark.files import FileSystem, as_path, is_uri, ship, to_read
 from recsys_polars.spark.session import SparkSettings, spark_session
 from recsys_polars.spark.sql import run_sql, to_polars, to_spark
 from recsys_polars.store import Store
@@ -75,18 +76,23 @@ def rank_on_spark(
     with spark_session(spark, memory_bytes=settings.memory_bytes) as session, TemporaryDirectory() as folder:
         scratch = Path(folder)
         store = reachable_store(session, place, scratch, files=_files_of(settings))
+        disk = FileSystem(session)
+        if is_uri(out) and disk.is_folder(out):
+            raise InputError(f"--out {out}: expected a file to write, found a folder")
         here = scratch / "preds.parquet" if is_uri(out) else as_path(out)
         with parts_of(here, {"engine": "spark", "began": time.time()}) as parts:
-            kept = Kept(session, f"{out}.parts" if is_uri(out) else str(parts.folder.absolute()), scratch)
+            folder_there, _, name = out.rpartition("/")
+            there = f"{folder_there}/.{name}.{uuid.uuid4().hex}.parts"
+            kept = Kept(session, there if is_uri(out) else str(parts.folder.absolute()), scratch)
             complete = parts.folder / "complete"
             try:
                 figures = _rank(store, place, settings, kept, complete, progress)
             finally:
                 if is_uri(out):
-                    FileSystem(session).remove(kept.place)
+                    disk.remove(there)
             complete.replace(here)
         if is_uri(out):
-            FileSystem(session).put(here, out)
+            disk.put(here, out)
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
 
@@ -102,7 +108,7 @@ def _rank(
     _, manifest = find_model(store, settings.kind)
     recipe = manifest["settings"]["recipe"]
     exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
-    shared = Shared(manifest["kind"], exclude_seen, settings)
+    shared = Shared(manifest["kind"], exclude_seen, _of_a_task(kept.session, settings))
     tables = _Tables(*(_table(kept.session, store, place, name) for name in _TABLES))
     items = items_before(store, "test")
     counts = _item_positives(tables, items.item_ids)
@@ -137,27 +143,22 @@ def _rank(
     return figures
 
 
+def _of_a_task(session: "SparkSession", settings: RankSettings) -> RankSettings:
+    """The settings of a task: on one machine, tasks side by side share its memory."""
+    context = session.sparkContext
+    if not context.master.startswith("local["):
+        return settings
+    return replace(settings, memory_bytes=max(1, settings.memory_bytes // context.defaultParallelism))
+
+
 def _table(session: "SparkSession", store: Store, place: str, name: str) -> "DataFrame":
     """A table of the store, once its bytes are what the manifest says."""
     path, entry = table_place(store, place, name), store.manifest["files"].get(f"{name}.parquet")
     if not is_uri(place):
         store.scan(name)
-    elif entry is None or _digest(session, path, entry["bytes"]) != entry["sha256"]:
+    elif entry is None or FileSystem(session).sha256(path) != entry["sha256"]:
         raise ArtefactError(f"{path}: damaged, its bytes are not what the manifest says; make it again")
-    return session.read.parquet(path)
-
-
-def _digest(session: "SparkSession", uri: str, n_bytes: int) -> str | None:
-    """The sha256 of a remote file, None if it has another size; of one over 2 GB Spark can't tell any."""
-    from pyspark.sql.functions import sha2
-
-    files = FileSystem(session).find(uri)
-    if len(files) != 1 or files[0].n_bytes != n_bytes:
-        return None
-    if n_bytes > LARGEST:
-        raise ArtefactError(f"{uri}: expected a table of at most 2 GB in a remote store, found {n_bytes:,} bytes")
-    row = session.read.format("binaryFile").load(uri).select(sha2("content", 256)).first()
-    return row and str(row[0])
+    return session.read.parquet(to_read(path))
 
 
 def _item_positives(tables: _Tables, item_ids: pl.Series) -> Rows:
@@ -175,7 +176,9 @@ def _candidates(tables: _Tables, item_ids: pl.Series, kept: Kept, asked: str) ->
         return item_ids.search_sorted(seen).to_numpy().astype(np.int64), 0
     if asked == "catalogue":
         return None, 0
-    return rows_of_candidates(item_ids, _near(kept, asked), asked)
+    path = _near(kept, asked)
+    with said_of({path: asked}):
+        return rows_of_candidates(item_ids, path, asked)
 
 
 def _near(kept: Kept, place: str) -> Path:
@@ -206,7 +209,9 @@ def _users(tables: _Tables, kept: Kept, asked: str, *, means: bool) -> "DataFram
     elif asked == "test":
         users = tables.labelled.filter("part = 'test'").select("user_id").distinct()
     else:
-        given = read_ids(_near(kept, asked), "user_id", option="--users")
+        path = _near(kept, asked)
+        with said_of({path: asked}):
+            given = read_ids(path, "user_id", option="--users")
         users = to_spark(kept.session, given.to_frame())
     known = users.join(everyone.withColumn("is_known", lit(True)), "user_id", "left")
     positives = tables.user_means.filter("before = 'test'").select("user_id", "n_positives", *(["mean"] * means))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_polars.artefacts import KEPT_GENERATIONS, MANIFEST, PUBLISHED
+from recsys_polars.artefacts import KEPT_GENERATIONS, MANIFEST, PUBLISHED, is_generation_name
 from recsys_polars.errors import ArtefactError
 from recsys_polars.spark.files import FileSystem, as_path, is_uri
 from recsys_polars.store import Store, open_store
@@ -25,11 +25,10 @@ def store_at(session: "SparkSession", place: str, scratch: Path) -> Iterator[Pat
         return
     disk, here = FileSystem(session), scratch / "store"
     here.mkdir()
-    if disk.exists(f"{place}/CURRENT"):
-        _mirror(disk, place, here, [])
-    before = {path.name for path in here.iterdir() if path.is_dir()}
+    _mirror_numbers(disk, place, here)
+    before = {path.name for path in here.iterdir()}
     yield here
-    for new in sorted(path for path in here.iterdir() if path.name.isdigit() and path.name not in before):
+    for new in (path for path in here.iterdir() if is_generation_name(path.name) and path.name not in before):
         for file in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
             disk.put(file, f"{place}/{new.name}/{file.name}")
     for name in ("CURRENT", PUBLISHED):
@@ -39,10 +38,26 @@ def store_at(session: "SparkSession", place: str, scratch: Path) -> Iterator[Pat
     _remove_older(disk, place)
 
 
+def _mirror_numbers(disk: FileSystem, place: str, here: Path) -> None:
+    """Have a folder know which generations there are, without their files.
+
+    Raises:
+        ArtefactError: what is there is no store.
+    """
+    there = disk.entries(place)
+    if "CURRENT" in there:
+        _mirror(disk, place, here, [])
+        for name in filter(is_generation_name, there):
+            (here / name).mkdir(exist_ok=True)  # a number is never given twice, not even that of a broken upload
+    elif there:
+        raise ArtefactError(f"{place}: expected a new or an empty folder, found {', '.join(there[:5])}")
+
+
 def _remove_older(disk: FileSystem, place: str) -> None:
-    """Remove all generations but the latest, and what `rejects` shows of the others."""
-    there = sorted((name for name in disk.folders(place) if name.isdigit()), key=int)
-    for old in there[:-KEPT_GENERATIONS]:
+    """Remove all generations but the latest, and what `rejects` shows of the others. Broken uploads stay."""
+    names = [name for name in disk.entries(place) if is_generation_name(name)]
+    whole = [name for name in names if disk.exists(f"{place}/{name}/{MANIFEST}")]
+    for old in sorted(whole, key=int)[:-KEPT_GENERATIONS]:
         for file in disk.find(f"{place}/rejects/*-{old}.parquet"):
             disk.remove(file.uri)
         disk.remove(f"{place}/{old}")
@@ -63,12 +78,14 @@ def reachable_store(session: "SparkSession", place: str, scratch: Path, *, files
         )
     here.mkdir()
     _mirror(disk, place, here, files)
-    if disk.exists(f"{place}/models"):
-        for kind in disk.folders(f"{place}/models"):
+    models = f"{place}/models"
+    for kind in disk.entries(models):
+        if disk.exists(f"{models}/{kind}/CURRENT"):
             (here / "models" / kind).mkdir(parents=True)
-            _mirror(disk, f"{place}/models/{kind}", here / "models" / kind, None)
-        if disk.exists(f"{place}/models/CURRENT"):
-            disk.fetch(f"{place}/models/CURRENT", here / "models" / "CURRENT")
+            _mirror(disk, f"{models}/{kind}", here / "models" / kind, None)
+        elif kind == "CURRENT":
+            (here / "models").mkdir(exist_ok=True)
+            disk.fetch(f"{models}/CURRENT", here / "models" / "CURRENT")
     return open_store(here)
 
 
@@ -78,7 +95,7 @@ def _mirror(disk: FileSystem, place: str, here: Path, files: Sequence[str] | Non
         if disk.exists(f"{place}/{name}"):
             disk.fetch(f"{place}/{name}", here / name)
     generation = (here / "CURRENT").read_text(encoding="utf-8", errors="replace").strip()
-    if not generation.isdigit():
+    if not is_generation_name(generation):
         raise ArtefactError(f"{place}/CURRENT: expected the number of a generation, found {generation[:50]!r}")
     (here / generation).mkdir()
     wanted = None if files is None else {MANIFEST, *files}
