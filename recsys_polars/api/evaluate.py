@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from recsys_polars.api import StrPath
+from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes import evaluate as recipe
 
 
@@ -15,6 +16,7 @@ def evaluate(
     *,
     k: int = 10,
     users: Literal["test", "warm"] = "test",
+    progress: Progress = silent,
 ) -> recipe.Evaluation:
     """Judge ranked lists by the test part of a store: `recsys-polars evaluate`.
 
@@ -23,6 +25,7 @@ def evaluate(
         store: the feature store.
         k: length of the list that is judged.
         users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
+        progress: told of each file.
 
     Returns:
         `figures`: name, metric, value, low, high (a 95 % interval over users); `differences`; `runs`, what each file
@@ -39,4 +42,4 @@ def evaluate(
         [1.0]
     """
     files = [predictions] if isinstance(predictions, str | os.PathLike) else predictions
-    return recipe.evaluate([Path(file) for file in files], Path(store), k=k, users=users)
+    return recipe.evaluate([Path(file) for file in files], Path(store), k=k, users=users, progress=progress)

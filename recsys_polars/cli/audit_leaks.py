@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from recsys_polars.cli.shared import Bars, Command, print_table, say
+from recsys_polars.cli.shared import DEFAULT_STORE, Command, command_line, long_steps, print_table, say
 from recsys_polars.errors import LeakError
 
 SHOWN = 20
@@ -12,9 +12,11 @@ SHOWN = 20
 
 
 @click.command("audit-leaks", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path), default=Path("data/store"))
+@click.argument("store", type=click.Path(path_type=Path), default=DEFAULT_STORE)
 def command(*, store: Path) -> None:
-    """Check that a store knows nothing of the time after its cuts; exit code 2 where it does.
+    """Check that nothing knows what came after a cut.
+
+    Exit code 2 where something does. STORE is data/store unless you name another.
 
     \b
     recsys-polars audit-leaks data/store
@@ -29,8 +31,8 @@ def command(*, store: Path) -> None:
     """
     from recsys_polars.recipes.audit import audit_leaks
 
-    with Bars() as bars:
-        checks = audit_leaks(store, progress=bars)
+    with long_steps() as progress:
+        checks = audit_leaks(store, progress=progress)
     print_table(
         ["check", "compared", "found"],
         [[check.name, check.compared, f"{'LEAK: ' if check.leaks else ''}{check.found}"] for check in checks],
@@ -41,4 +43,8 @@ def command(*, store: Path) -> None:
         more = [f"and {len(leaks) - SHOWN:,} more"] if len(leaks) > SHOWN else []
         told = "\n  ".join([*leaks[:SHOWN], *more])
         raise LeakError(f"{store}: expected nothing of the time after a cut, found {len(leaks):,} leaks:\n  {told}")
-    say(f"{store}: no leak found by {len(checks)} checks")
+    say(
+        f"{store}: no leak found by {len(checks)} checks",
+        {"checks": len(checks)},
+        following=command_line("train", "--model", "auto", store=store),
+    )

@@ -7,17 +7,20 @@ import click
 from click.core import ParameterSource
 
 from recsys_polars.cli.shared import (
-    Bars,
+    DEFAULT_STORE,
     Command,
-    Finite,
+    command_line,
     engine_options,
+    long_steps,
     memory_option,
     print_table,
     say,
     spark_settings,
 )
+from recsys_polars.cli.values import FileOr, Finite, OneOf, Whole
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
+from recsys_polars.tables import PARTS
 
 SHOWN = 30
 """Columns left out that the summary names; the manifest has them all."""
@@ -36,16 +39,40 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
 
 
 @click.command("build-features", cls=Command)
-@click.option("--interactions", metavar="PATH", help="A file, a quoted glob or a folder. Default: the embedded set.")
-@click.option("--items", metavar="PATH", help="Item metadata. Default: the ids in the interactions.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", show_default=True)
-@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", callback=_mapping, help="Name a column.")
-@click.option("--item-feature", "item_features", multiple=True, metavar="COLUMN", help="Use a column of your own.")
+@click.option(
+    "--interactions",
+    type=FileOr(),
+    help="A file, a quoted glob or a folder. Default: the embedded set.",
+)
+@click.option("--items", type=FileOr(), help="Item metadata. Default: the ids in the interactions.")
+@click.option(
+    "--format",
+    "format_",
+    type=OneOf(FORMATS),
+    default="auto",
+    show_default=True,
+    help="Of your files; auto: by their columns.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    callback=_mapping,
+    help="What your files call a column.",
+)
+@click.option(
+    "--item-feature",
+    "item_features",
+    multiple=True,
+    metavar="COLUMN",
+    help="Let models use an item column of your own.",
+)
 @click.option("--min-rating", type=Finite(), default=4.0, show_default=True, help="The lowest rating that means liked.")
 @click.option("--implicit", is_flag=True, help="Every interaction is liked; ratings are ignored.")
 @click.option(
     "--split",
-    type=click.Choice(SPLITS),
+    type=OneOf(SPLITS),
     help="Where test begins. Default: global-time; user-time for the embedded set.",
 )
 @click.option(
@@ -55,7 +82,7 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     show_default=True,
     help="Of all rows, or of each user's; not for last-n.",
 )
-@click.option("--test-n", type=click.IntRange(1), default=1, show_default=True, help="For last-n: pairs of each user.")
+@click.option("--test-n", type=Whole(1), default=1, show_default=True, help="For last-n: pairs of each user.")
 @click.option(
     "--valid-fraction",
     type=Finite(0, 1, max_open=True),
@@ -63,29 +90,42 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     show_default=True,
     help="Of what lies before the test cut; for last-n, 0 for no valid part.",
 )
-@click.option("--min-user-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
-@click.option("--min-item-interactions", type=click.IntRange(1), default=1, show_default=True, help="k-core of train.")
+@click.option(
+    "--min-user-interactions",
+    type=Whole(1),
+    default=1,
+    show_default=True,
+    help="Learn from users with at least N pairs in train, counted again until it holds of all (k-core).",
+)
+@click.option("--min-item-interactions", type=Whole(1), default=1, show_default=True, help="The same of items.")
 @click.option(
     "--text",
-    type=click.Choice(["tfidf", "minilm", "none"]),
+    type=OneOf(["tfidf", "minilm", "none"]),
     default="tfidf",
     show_default=True,
     help="Item vectors of title and description; minilm wants the extra text.",
 )
-@click.option("--clip", metavar="FOLDER", help="A CLIP model: vectors of titles, and of images; wants the extra clip.")
-@click.option("--images", metavar="FOLDER", help="Images for --clip, each called as its item_id.")
-@click.option("--text-dim", type=click.IntRange(1, 1000), help="Width of these vectors, at most.  [default: 100]")
+@click.option(
+    "--clip",
+    metavar="FOLDER",
+    shell_complete=FileOr(),
+    help="A CLIP model: vectors of titles, and of images; wants the extra clip.",
+)
+@click.option("--images", type=FileOr(), metavar="FOLDER", help="Images for --clip, each called as its item_id.")
+@click.option("--text-dim", type=Whole(1, 1000), help="Width of these vectors, at most.  [default: 100]")
 @memory_option("For the rows at work; ids and the catalogue come on top.")
 @click.option("--strict", is_flag=True, help="Fail where a row breaks a rule, instead of setting it aside.")
 @click.option(
     "--append",
     "patterns",
     multiple=True,
-    metavar="PATH",
+    type=FileOr(),
     help="Add new interactions or items to the store at --out; all else is as it was built.",
 )
 @engine_options
-@click.option("--out", type=click.Path(), default="data/store", show_default=True)
+@click.option(
+    "--out", type=click.Path(), default=str(DEFAULT_STORE), show_default=True, help="The store, a folder or a URI."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -104,10 +144,14 @@ def command(
     """Turn raw files into a feature store.
 
     \b
-    recsys-polars build-features --interactions 'reviews/*.json.gz' --items meta.json.gz --out store
-    recsys-polars build-features --interactions log.csv --column user_id=customer --column event_time=day --implicit
+    recsys-polars build-features
+    recsys-polars build-features --interactions log.csv --items items.csv
+    recsys-polars build-features --interactions 'log/*.json.gz' --out store
+    recsys-polars build-features --interactions log.csv --implicit \\
+        --column user_id=customer --column event_time=day
     recsys-polars build-features --append tonight.csv --out store
-    recsys-polars build-features --engine spark --interactions s3a://logs/2024 --implicit --out s3a://stores/2024
+    recsys-polars build-features --engine spark --interactions s3a://logs/2024 \\
+        --implicit --out s3a://stores/2024
     """
     from recsys_polars.api.build import build_features
     from recsys_polars.recipes.append import append_features
@@ -115,21 +159,25 @@ def command(
     places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
     options |= {"format": format_, "memory_bytes": memory, "strict": strict}
-    with Bars() as bars:
+    with long_steps() as progress:
         if patterns:
             _refuse_others(ctx)
-            append = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=bars)
+            append = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
             manifest = append.manifest
         elif spark:
             from recsys_polars.recipes.on_spark.build import build_features_on_spark
             from recsys_polars.recipes.raw import BuildSettings
 
-            manifest = build_features_on_spark(BuildSettings(**options), out, spark, progress=bars)
+            manifest = build_features_on_spark(BuildSettings(**options), out, spark, progress=progress)
         else:
-            manifest = build_features(out, progress=bars, **options).manifest
+            manifest = build_features(out, progress=progress, **options).manifest
     print_steps(manifest)
     print_rejects(manifest)
-    say(summary(manifest, out))
+    say(
+        summary(manifest, out),
+        counts(manifest),
+        following=command_line("train", "--model", "auto", store=out),
+    )
 
 
 def _refuse_others(ctx: click.Context) -> None:
@@ -162,19 +210,28 @@ def print_rejects(manifest: Any) -> None:
         print_table(["rejected", "rows", "rule"], rows)
 
 
+def counts(manifest: Any) -> dict[str, int]:
+    """Return what the summary of a build counts: users, items, pairs of each part, repeats, rejected rows."""
+    said = manifest["counts"]
+    return {
+        "users": said["users"],
+        "items": said["items"],
+        **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
+        "repeats": sum(said["repeats"].values()),
+        "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
+    }
+
+
 def summary(manifest: Any, out: str | Path) -> str:
     """Return the summary line of a build."""
-    counts = manifest["counts"]
-    parts = ", ".join(
-        f"{counts['parts'].get(part, {}).get('pairs', 0):,} {part}" for part in ("train", "valid", "test")
-    )
-    repeats = sum(counts["repeats"].values())
-    text = f"{out}: {counts['users']:,} users, {counts['items']:,} items, pairs: {parts}, {repeats:,} repeats"
-    rejected = sum(entry["rows"] for entry in manifest.get("rejects", {}).values())
+    counted = counts(manifest)
+    parts = ", ".join(f"{counted[part]:,} {part}" for part in PARTS)
+    text = f"{out}: {counted['users']:,} users, {counted['items']:,} items, pairs: {parts}"
+    text += f", {counted['repeats']:,} repeats"
     for block, entry in manifest.get("encoded", {}).items():
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
-    if rejected:
-        text += f"; {rejected:,} rows rejected, see {out}/rejects"
+    if counted["rejected"]:
+        text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
     if manifest["left_out_columns"]:
         left_out = manifest["left_out_columns"]
         more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""

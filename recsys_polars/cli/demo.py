@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recsys_polars.cli import build_features, evaluate, rank, train
-from recsys_polars.cli.shared import Bars, Command, clipped, print_table, say
+from recsys_polars.cli.shared import Command, clipped, command_line, long_steps, note, print_table, say
 from recsys_polars.models import NAMES
 
 if TYPE_CHECKING:
@@ -17,9 +17,12 @@ FOLDER = Path("data/demo")
 
 @click.command("demo", cls=Command)
 def command() -> None:
-    """Do the whole way on the embedded data: build, train every model, rank, compare.
+    """Do the whole way on the embedded data.
 
-    Leaves a store and the predictions of every model in data/demo.
+    \b
+    recsys-polars demo
+
+    Builds a store, trains every model, ranks with each, and compares. All of it stays in data/demo.
     """
     from recsys_polars.models.protocol import FitSettings
     from recsys_polars.recipes import build as building
@@ -33,23 +36,27 @@ def command() -> None:
     path = FOLDER / "store"
     seconds: dict[str, float] = {}
     files = {kind: FOLDER / f"{kind}.parquet" for kind in NAMES}
-    with Bars() as bars:
-        store = building.build_features(BuildSettings(), path, progress=bars)
+    with long_steps() as progress:
+        store = building.build_features(BuildSettings(), path, progress=progress)
         build_features.print_steps(store.manifest)
-        say(build_features.summary(store.manifest, path))
+        note(build_features.summary(store.manifest, path))
         for kind, file in files.items():
-            say(train.summary(training.train(path, kind, FitSettings(), progress=bars), path))
-            figures = ranking.rank(path, file, RankSettings(kind=kind), progress=bars)
-            say(rank.summary(figures, file))
+            note(train.summary(training.train(path, kind, FitSettings(), progress=progress), path))
+            figures = ranking.rank(path, file, RankSettings(kind=kind), progress=progress)
+            note(rank.summary(figures, file))
             seconds[kind] = figures["rank_seconds"]
-        evaluation = evaluating.evaluate(list(files.values()), path)
+        evaluation = evaluating.evaluate(list(files.values()), path, progress=progress)
         shelves = read_shelves(files, path)
     click.echo()
     evaluate.print_figures(evaluation, seconds)
     for shelf in shelves:
         click.echo()
         _print_shelf(shelf)
-    say(f"{evaluate.summary(evaluation)}; * marks what the user took next")
+    say(
+        f"{evaluate.summary(evaluation)}; * marks what the user took next",
+        evaluate.counts(evaluation),
+        following=command_line("build-features", "--interactions", "YOUR.csv"),
+    )
 
 
 def _print_shelf(shelf: "Shelf") -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from recsys_polars.cli.shared import LARGEST_K, Command, print_table, say, store_option
+from recsys_polars.cli.shared import LARGEST_K, Command, long_steps, print_table, say, store_option
+from recsys_polars.cli.values import OneOf, Whole
 from recsys_polars.disk import write_text
 
 if TYPE_CHECKING:
@@ -24,28 +25,35 @@ SHOWN = {"precision": "P@{k}", "ap": "MAP@{k}", "ndcg": "NDCG@{k}", "recall": "r
 @click.command("evaluate", cls=Command)
 @click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @store_option
+@click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of the list that is judged.")
 @click.option(
-    "-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of the list that is judged."
+    "--users",
+    type=OneOf(["test", "warm"]),
+    default="test",
+    show_default=True,
+    help="All who liked something in test, or those of them with a history.",
 )
-@click.option("--users", type=click.Choice(["test", "warm"]), default="test", show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures.")
 def command(
     *, predictions: tuple[Path, ...], store: Path, k: int, users: Literal["test", "warm"], json_file: Path | None
 ) -> None:
-    """Judge ranked lists: one table, with 95 % intervals over the same users for every file.
+    """Judge ranked lists, with 95 % intervals.
 
     \b
     recsys-polars evaluate preds.parquet
     recsys-polars evaluate preds/*.parquet --users warm --json figures.json
+
+    One table, over the same users for every file; further files are compared with the first.
     """
     from recsys_polars.api.evaluate import evaluate
 
-    evaluation = evaluate(predictions, store, k=k, users=users)
+    with long_steps() as progress:
+        evaluation = evaluate(predictions, store, k=k, users=users, progress=progress)
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
         write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))
     print_figures(evaluation)
-    say(summary(evaluation))
+    say(summary(evaluation), counts(evaluation))
 
 
 def print_figures(evaluation: "Evaluation", rank_seconds: Mapping[str, float] = MappingProxyType({})) -> None:
@@ -80,6 +88,11 @@ def _seconds(seconds: float | None) -> str:
 def _cell(figure: dict[str, float]) -> str:
     value, low, high = (f"{figure[key]:.4f}".replace("0.", ".", 1) for key in ("value", "low", "high"))
     return f"{value} [{low} {high}]"
+
+
+def counts(evaluation: "Evaluation") -> dict[str, int]:
+    """Return what the summary of an evaluation counts."""
+    return {"truth_users": evaluation.truth_users, "cold_users": evaluation.cold_users}
 
 
 def summary(evaluation: "Evaluation") -> str:

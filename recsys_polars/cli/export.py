@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from recsys_polars.cli.shared import Bars, Command, say, store_option
+from recsys_polars.cli.shared import Command, long_steps, say, store_option
 from recsys_polars.models import NAMES
 
 LONGEST = 1000
@@ -29,7 +29,7 @@ def command(*, kind: str, to: Literal["faiss", "parquet"], out: Path, store: Pat
     """
     from recsys_polars.recipes.export import export
 
-    with Bars() as bars:
+    with long_steps() as bars:
         folder, facts = export(store, out, kind, to, k=k, progress=bars)
     recall, index = facts["recall"], facts["files"].get("items.faiss")
     searched = f"{index['probes']} of the index's {index['lists']} lists" if index else "a search of all vectors"

@@ -6,17 +6,27 @@ from typing import Any
 import click
 
 from recsys_polars.cli.shared import (
+    DEFAULT_STORE,
     LARGEST_K,
-    Bars,
     Command,
-    ModelName,
+    command_line,
     device_option,
     engine_options,
-    may_import,
+    long_steps,
     memory_option,
     say,
     spark_settings,
 )
+from recsys_polars.cli.values import FileOr, ModelName, Whole, may_import
+
+FIGURES = (
+    *("users", "cold_users", "unknown_users", "items", "unknown_candidates", "k"),
+    *("recall_of_exact", "rank_seconds"),
+)
+"""What the summary says in numbers."""
+EVALUATED_K = 10
+JUDGED = {"test", "all"}
+"""Users whose lists can be held against the test part."""
 
 
 def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:  # noqa: ARG001
@@ -27,10 +37,16 @@ def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> s
 @click.command("rank", cls=Command)
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="The Parquet file to write.")
 @click.option("--model", type=ModelName(), help="Default: the model trained last.")
-@click.option("--store", type=click.Path(), default="data/store", show_default=True, help="The feature store.")
-@click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
-@click.option("--users", default="test", show_default=True, metavar="test|all|FILE", help="Whom to rank for.")
-@click.option("--candidates", default="catalogue", show_default=True, metavar="catalogue|train|FILE")
+@click.option("--store", type=click.Path(), default=str(DEFAULT_STORE), show_default=True, help="The feature store.")
+@click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of a list.")
+@click.option("--users", type=FileOr("test", "all"), default="test", show_default=True, help="Whom to rank for.")
+@click.option(
+    "--candidates",
+    type=FileOr("catalogue", "train"),
+    default="catalogue",
+    show_default=True,
+    help="What to choose from.",
+)
 @click.option("--exclude-seen/--include-seen", default=None, help="Default: exclude; include for --recipe notebook.")
 @click.option(
     "--candidates-from",
@@ -54,29 +70,38 @@ def command(
     spark_conf: dict[str, str],
     **options: Any,
 ) -> None:
-    """Rank the catalogue for every user: exactly, but for auto, --candidates-from and --approx.
+    """Rank the catalogue for every user.
 
     \b
     recsys-polars rank --out preds.parquet
     recsys-polars rank --model two-tower --users all -k 50 --out lists.parquet
-    recsys-polars rank --model catboost --candidates-from two-tower:500 --out lists.parquet
+    recsys-polars rank --model catboost --candidates-from two-tower:500 \\
+        --out lists.parquet
     recsys-polars rank --model mlp --approx --users all --out lists.parquet
-    recsys-polars rank --engine spark --store s3a://stores/2024 --users all --out s3a://lists/2024.parquet
+    recsys-polars rank --engine spark --store s3a://stores/2024 \\
+        --out s3a://lists/2024.parquet
+
+    Exactly, but for auto, --candidates-from and --approx.
     """
     from recsys_polars.api.rank import rank
 
     places = {"store": store, "out": out, **{name: options[name] for name in ("users", "candidates")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
-    with Bars() as bars:
+    with long_steps() as progress:
         if spark:
             from recsys_polars.recipes.on_spark.rank import rank_on_spark
             from recsys_polars.recipes.sides import RankSettings
 
             settings = RankSettings(kind=options.pop("model"), memory_bytes=memory, **options)
-            figures = rank_on_spark(store, out, settings, spark, progress=bars)
+            figures = rank_on_spark(store, out, settings, spark, progress=progress)
         else:
-            figures = rank(store, out, memory_bytes=memory, progress=bars, **options)
-    say(summary(figures, out))
+            figures = rank(store, out, memory_bytes=memory, progress=progress, **options)
+    length = [] if figures["k"] >= EVALUATED_K else ["-k", figures["k"]]
+    say(
+        summary(figures, out),
+        {name: figures.get(name) for name in FIGURES},
+        following=command_line("evaluate", out, *length, store=store) if options["users"] in JUDGED else None,
+    )
 
 
 def summary(figures: dict[str, Any], out: str | Path) -> str:

@@ -1,22 +1,27 @@
-"""What every command has: errors as one message, progress bars, sizes of memory."""
+"""What every command has: errors as one message, options of the same name and kind, tables and summary lines."""
 
 import errno
-import math
+import os
 import re
-import sys
-import threading
-from collections.abc import Callable
+import shlex
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from recsys_polars.cli.values import OneOf, Size
+from recsys_polars.cli.voice import Voice, harmless
 from recsys_polars.errors import ModelError, RecsysError
-from recsys_polars.models import NAMES, is_own
 
+if TYPE_CHECKING:
+    from recsys_polars.cli.steps import Bars, StepLines
+
+PROGRAM = "recsys-polars"
+LOG_JSON = "--log-json"
 BAD_INPUT = 2
 _FAILURE = 1
 _USERS_FAULT = {
@@ -27,29 +32,70 @@ _NO_ROOM = re.compile(r"no space left|quota exceeded|file too large|read-only fi
 _NAME = 500
 """Characters of a path that a message shows."""
 LARGEST_K = 2**31 - 1
-_DEBUG = click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
+DEFAULT_STORE = Path("data/store")
+LAUNCHERS = "RECSYS_POLARS_BIN"
+"""Environment variable by which a launcher says how the user wrote its folder, as `bin/`."""
+
+
+def as_typed(text: str) -> str:
+    """Return a text that names commands as they would be typed by this user: `bin/train` where that is how it began."""
+    launchers = os.environ.get(LAUNCHERS)
+    return text.replace(f"{PROGRAM} ", launchers) if launchers else text
+
+
+class _Context(click.Context):
+    """Knows how its command was typed."""
+
+    @property
+    def command_path(self) -> str:
+        """The words that usage lines begin with."""
+        return as_typed(super().command_path)
 
 
 class Command(click.Command):
     """A command whose errors are one message: code 2 for what the user can mend, 1 for what we must."""
 
+    context_class = _Context
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.append(_DEBUG)
+        json_lines = "Write JSON lines to stderr: events, not bars and prose."
+        self.params += [
+            click.Option([LOG_JSON], is_flag=True, expose_value=False, help=json_lines),  # `main` has taken it out
+            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+        ]
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the text with its examples."""
+        return as_typed(super().get_help(ctx))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         debug = ctx.params.pop("debug")
+        voice = _voice(ctx)
+        voice.command = name_of(ctx)
         try:
-            return super().invoke(ctx)
+            with voice.over_libraries():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click tells these its own way
         except Exception as error:
-            if debug:
+            if debug and not voice.as_json:
                 raise
             code, message = _told(error)
-            click.echo(f"Error: {_harmless(message)}", err=True)
+            voice.say("error", message, code=code, traceback=traceback.format_exc() if debug else None)
             ctx.exit(code)
+
+
+def name_of(ctx: click.Context | None) -> str:
+    """Return the name of the command at work, such as `store list`; "" where there is none yet."""
+    if ctx is None or ctx.parent is None:
+        return ""
+    return f"{name_of(ctx.parent)} {ctx.info_name}".strip()
+
+
+def _voice(ctx: click.Context) -> Voice:
+    return ctx.find_root().ensure_object(Voice)
 
 
 def _told(error: Exception) -> tuple[int, str]:
@@ -66,82 +112,14 @@ def _told(error: Exception) -> tuple[int, str]:
     return _FAILURE, f"{type(error).__name__}: {error} (a fault of ours; --debug shows where)"
 
 
-def _harmless(text: str) -> str:
-    """Return the text without signs that a terminal obeys: names and values of hostile files stand in it."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
-
-
-class Finite(click.FloatRange):
-    """A number in a range, and a number indeed."""
-
-    def _describe_range(self) -> str:
-        return "" if self.min is None and self.max is None else super()._describe_range()
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"expected a number, found {value!r}", param, ctx)
-        return number
-
-
-class Size(click.ParamType[int]):
-    """An amount of memory: 500MB, 2GB, 1.5GiB, or bytes."""
-
-    name = "size"
-    _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes."""
-        if isinstance(value, int):
-            return value
-        match = self._PATTERN.fullmatch(str(value).strip())
-        if match is None:
-            self.fail(f"expected an amount such as 500MB or 2GB, found {value!r}", param, ctx)
-        number, unit, binary = match.groups()
-        n_bytes = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
-        if n_bytes < 1:
-            self.fail(f"expected more than nothing, found {value!r}", param, ctx)
-        return n_bytes
-
-
-class ModelName(click.Choice[str]):
-    """A kind of model, or MODULE:CLASS of the user's own."""
-
-    def __init__(self) -> None:
-        super().__init__(NAMES)
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:  # noqa: ARG002
-        """Return the choices."""
-        return f"[{'|'.join(NAMES)}|MODULE:CLASS]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
-        return may_import(value) if is_own(str(value)) else super().convert(value, param, ctx)
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Return what was expected."""
-        return f"{super().get_invalid_choice_message(value, ctx)[:-1]}, nor MODULE:CLASS of your own."
-
-
-def may_import(kind: str) -> str:
-    """Have a model of the user's own found in the current folder too, and return its kind.
-
-    Behind all that is installed, so that no file there passes for a library, and for nobody who names no such model.
-    """
-    if is_own(kind) and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    return kind
-
-
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 store_option = click.option(
-    "--store", type=click.Path(path_type=Path), default=Path("data/store"), show_default=True, help="The feature store."
+    "--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True, help="The feature store."
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=OneOf(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
     help="auto: a GPU if there is one.",
@@ -152,7 +130,13 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which engine does the work: `engine`, `spark_master` and `spark_conf`."""
     for option in reversed(
         [
-            click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True),
+            click.option(
+                "--engine",
+                type=OneOf(["local", "spark"]),
+                default="local",
+                show_default=True,
+                help="What does the work.",
+            ),
             click.option("--spark-master", metavar="URL", help="Default: the environment's, else local[*]."),
             click.option(
                 "--spark-conf", multiple=True, metavar="KEY=VALUE", callback=_conf, help="A setting of Spark."
@@ -200,48 +184,34 @@ def memory_option(what: str) -> Decorator:
     return click.option("--memory", type=Size(), default="2GB", show_default=True, help=what)
 
 
-class Bars:
-    """A bar on stderr for each step, once a command takes over two seconds; nothing where stderr is no terminal."""
+def long_steps() -> "AbstractContextManager[Bars | StepLines]":
+    """Return what is told of long steps: bars on a terminal, JSON lines where they are asked for."""
+    from recsys_polars.cli.steps import Bars, StepLines  # what draws them isn't loaded for help
 
-    _PATIENCE = 2.0
-
-    def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._timer = threading.Timer(self._PATIENCE, self._bars.start)
-        self._task: TaskID | None = None
-        self._step = ""
-
-    def __enter__(self) -> Self:
-        self._timer.daemon = True
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        self._bars.stop()
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """See `recipes.Progress`. What has one part only pulses."""
-        if self._task is None or step != self._step:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._step, self._task = step, self._bars.add_task(step)
-        self._bars.update(self._task, completed=done, total=total if total > 1 else None)
+    voice = _voice(click.get_current_context())
+    return StepLines(voice) if voice.as_json else Bars()
 
 
-def say(summary: str) -> None:
-    """Print the summary line of a command."""
-    click.echo(_harmless(summary), err=True)
+def note(text: str) -> None:
+    """Say what was done on the way."""
+    _voice(click.get_current_context()).say("note", text)
+
+
+def say(text: str, figures: Mapping[str, float | None] = MappingProxyType({}), *, following: str | None = None) -> None:
+    """Print the summary line of a command.
+
+    Args:
+        text: what was done.
+        figures: the same in numbers, for programs.
+        following: the command to run next; see `command_line`.
+    """
+    _voice(click.get_current_context()).summary(text, figures, following)
+
+
+def command_line(name: str, *words: object, store: str | Path = DEFAULT_STORE) -> str:
+    """Return the line that runs a command as this user would type it, with the store where it isn't the default."""
+    elsewhere = [] if Path(store) == DEFAULT_STORE else ["--store", store]
+    return as_typed(f"{PROGRAM} {name} ") + shlex.join(map(str, (*words, *elsewhere)))
 
 
 def clipped(title: str, width: int = 26) -> str:
@@ -259,4 +229,4 @@ def print_table(columns: list[str], rows: list[list[str]], *, to_the_right: bool
             row[0].ljust(widths[0]),
             *(aligned(cell, width) for cell, width in zip(row[1:], widths[1:], strict=True)),
         ]
-        click.echo(_harmless("  ".join(cells).rstrip()))
+        click.echo(harmless("  ".join(cells).rstrip()))

@@ -5,37 +5,46 @@ from typing import Any, Literal
 
 import click
 
-from recsys_polars.cli.shared import Bars, Command, ModelName, device_option, memory_option, say, store_option
+from recsys_polars.cli.shared import (
+    Command,
+    command_line,
+    device_option,
+    long_steps,
+    memory_option,
+    say,
+    store_option,
+)
+from recsys_polars.cli.values import ModelName, OneOf, Whole
 from recsys_polars.models import AUTO
 from recsys_polars.models.options import HISTORIES, LOSSES, NEGATIVES
 
 
 @click.command("train", cls=Command)
-@click.option("--model", type=ModelName(), required=True)
+@click.option("--model", type=ModelName(), required=True, help="What to train.")
 @store_option
 @device_option
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True)
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=42, show_default=True, help="Of all chance.")
 @click.option(
     "--history",
-    type=click.Choice(HISTORIES),
+    type=OneOf(HISTORIES),
     help="What a training row knows of its user: all liked items but its own (loo, the default), or those liked "
     "strictly earlier (as-of).",
 )
 @click.option(
     "--negatives",
-    type=click.Choice(NEGATIVES),
+    type=OneOf(NEGATIVES),
     help="Unseen items, alike (uniform, the default) or by popularity; in-batch: what others liked, two-tower alone.",
 )
 @click.option(
     "--loss",
-    type=click.Choice(LOSSES),
+    type=OneOf(LOSSES),
     help="Of mlp and two-tower: bce by default, softmax with in-batch negatives. bpr and softmax compare a liked item "
     "with its negatives; dislikes teach them nothing.",
 )
-@click.option("--recipe", type=click.Choice(["notebook"]), help="Repeat the notebook's choices, leaks included.")
+@click.option("--recipe", type=OneOf(["notebook"]), help="Repeat the notebook's choices, leaks included.")
 @memory_option("For the training rows of CatBoost, which are sampled to fit.")
-@click.option("--folds", type=click.IntRange(1), help="Before training, measure MAP@10 on this many windows of time.")
-@click.option("--seeds", type=click.IntRange(1), help="And by this many seeds from --seed on; the model is of --seed.")
+@click.option("--folds", type=Whole(1), help="Before training, measure MAP@10 on this many windows of time.")
+@click.option("--seeds", type=Whole(1), help="And by this many seeds from --seed on; the model is of --seed.")
 def command(*, model: str, store: Path, recipe: Literal["notebook"] | None, memory: int, **options: Any) -> None:
     """Train a model on a store; it is saved inside.
 
@@ -52,9 +61,13 @@ def command(*, model: str, store: Path, recipe: Literal["notebook"] | None, memo
     """
     from recsys_polars.api.train import train
 
-    with Bars() as bars:
-        manifest = train(store, model, recipe=recipe or "default", memory_bytes=memory, progress=bars, **options)
-    say(summary(manifest, store))
+    with long_steps() as progress:
+        manifest = train(store, model, recipe=recipe or "default", memory_bytes=memory, progress=progress, **options)
+    say(
+        summary(manifest, store),
+        {"rounds": manifest["rounds"], "train_seconds": manifest["seconds"]},
+        following=command_line("rank", "--out", "preds.parquet", store=store),
+    )
 
 
 def summary(manifest: Any, store: Path) -> str:

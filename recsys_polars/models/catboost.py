@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,7 +18,7 @@ from recsys_polars.models.catboost_trees import SplitTrees, export_json, leaf_bi
 from recsys_polars.models.devices import torch_device
 from recsys_polars.models.options import settle
 from recsys_polars.models.pair_features import ROWS_AT_ONCE, PairFeatures, TreeInputs
-from recsys_polars.models.protocol import Device, FitSettings, Model
+from recsys_polars.models.protocol import Device, FitSettings, Model, Told
 from recsys_polars.ranking.protocol import IntArray
 from recsys_polars.ranking.trees import TreeScorer
 from recsys_polars.tables import TEXT_BLOCKS
@@ -59,6 +59,7 @@ class CatBoost:
         *,
         validate: Callable[[Model], float] | None = None,
         rounds: int | None = None,
+        told: Told | None = None,
     ) -> Self:
         """See `Model.fit`.
 
@@ -75,11 +76,13 @@ class CatBoost:
         parameters = {**(NOTEBOOK if notebook else DEFAULT), **own}
         if rounds is not None:
             parameters["iterations"] = rounds
+        on_cpu = torch_device(settings.device).type == "cpu"
         trees = _trained(
             pool,
+            told if on_cpu else None,  # CatBoost calls nobody back from a GPU
             **parameters,
             random_seed=settings.seed,
-            task_type="GPU" if torch_device(settings.device).type == "cuda" else "CPU",
+            task_type="CPU" if on_cpu else "GPU",
             # Pairs of categories would be fine on one side; a category of each would be no side's.
             **({} if notebook else {"max_ctr_complexity": 1}),
         )
@@ -158,10 +161,23 @@ class _UserBits:
             return leaf_bits(self.trees, pool, self.parts.user_mask).astype(np.int64)
 
 
-def _trained(pool: Pool, **parameters: Any) -> CatBoostClassifier:
+@dataclass(frozen=True)
+class _Callback:
+    """What CatBoost calls after each tree."""
+
+    told: Told
+    n_trees: int
+
+    def after_iteration(self, info: Any) -> bool:
+        """Tell of the tree, and go on."""
+        self.told(info.iteration, self.n_trees, "trees")
+        return True
+
+
+def _trained(pool: Pool, told: Told | None, **parameters: Any) -> CatBoostClassifier:
     trees = CatBoostClassifier(**parameters, allow_writing_files=False, verbose=False)
     try:
-        trees.fit(pool)
+        trees.fit(pool, callbacks=[_Callback(told, parameters["iterations"])] if told else None)
     except CatBoostError as error:
         raise InputError(f"catboost: expected rows to learn from, found that {error}") from error
     if not trees.tree_count_:

@@ -15,7 +15,7 @@ from recsys_polars.attribution import Parts
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
 from recsys_polars.models.devices import torch_device
 from recsys_polars.models.options import settle
-from recsys_polars.models.protocol import Device, FitSettings, Model
+from recsys_polars.models.protocol import Device, FitSettings, Model, Told
 from recsys_polars.models.training import Training, log_counts, train
 from recsys_polars.models.user_parts import user_parts
 from recsys_polars.ranking.mlp import MlpScorer
@@ -52,6 +52,7 @@ class MatchingMlp:
         *,
         validate: Callable[[Model], float] | None = None,
         rounds: int | None = None,
+        told: Told | None = None,
     ) -> Self:
         """See `Model.fit`."""
         settings = settle(cls.kind, settings)
@@ -73,7 +74,9 @@ class MatchingMlp:
             return scores
 
         training = Training.of(settings, rounds=rounds)
-        model.rounds, model.facts = train(network, logits, known, training, validate and (lambda: validate(model)))
+        model.rounds, model.facts = train(
+            network, logits, known, training, validate=validate and (lambda: validate(model)), told=told
+        )
         return model
 
     def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> MlpScorer:

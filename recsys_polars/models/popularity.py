@@ -9,7 +9,7 @@ import numpy as np
 from recsys_polars.attribution import Parts
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models.options import settle
-from recsys_polars.models.protocol import Device, FitSettings, Model
+from recsys_polars.models.protocol import Device, FitSettings, Model, Told
 from recsys_polars.ranking.per_item import PerItemScorer
 
 
@@ -31,6 +31,7 @@ class Popularity:
         *,
         validate: Callable[[Model], float] | None = None,  # noqa: ARG003
         rounds: int | None = None,  # noqa: ARG003
+        told: Told | None = None,  # noqa: ARG003
     ) -> Self:
         """See `Model.fit`."""
         settle(cls.kind, settings)

@@ -14,6 +14,8 @@ Recipe = Literal["default", "notebook"]
 Device = Literal["auto", "cpu", "cuda"]
 Loss = Literal["bce", "bpr", "softmax"]
 """Cross-entropy of each row; Bayesian personalised ranking; softmax over a positive and its negatives."""
+Told = Callable[[int, int, str], None]
+"""Told how far a training is: what is done, of how much, and what is counted."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Model(Protocol):
             settings: how.
             validate: the higher, the better; asked after some rounds to choose their number. None: train all rounds.
             rounds: epochs or trees to train; None: the model's own default.
+
+        A model that is long at it may take `told: Told | None = None` too, and tell of trees or rows.
 
         Returns:
             The model, with the rounds that validated best.

@@ -21,7 +21,7 @@ from recsys_polars.examples import (
 )
 from recsys_polars.knowledge import Knowledge, Rows
 from recsys_polars.models import losses
-from recsys_polars.models.protocol import FitSettings, Loss
+from recsys_polars.models.protocol import FitSettings, Loss, Told
 from recsys_polars.tables import Vectors
 
 Logits = Callable[[Vectors, Rows, Rows, Vectors], torch.Tensor]
@@ -73,7 +73,13 @@ class Training:
 
 
 def train(
-    network: nn.Module, logits: Logits, known: Knowledge, training: Training, validate: Callable[[], float] | None
+    network: nn.Module,
+    logits: Logits,
+    known: Knowledge,
+    training: Training,
+    *,
+    validate: Callable[[], float] | None,
+    told: Told | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Train with Adam; with `validate`, stop early and put the best weights back.
 
@@ -93,7 +99,7 @@ def train(
     for epoch in range(1, training.rounds + 1):
         examples, held_out = _examples(known, training, epoch)
         network.train()
-        figures = {"loss": _epoch(scores, objective, examples, optimiser, training, epoch)}
+        figures = {"loss": _epoch(scores, objective, examples, optimiser, training, epoch, told)}
         network.eval()
         if len(held_out):
             figures["accuracy"] = _accuracy(scores, held_out, training.batch)
@@ -173,17 +179,21 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     training: Training,
     epoch: int,
+    told: Told | None,
 ) -> float:
     """Go once through the examples in random order, groups kept together; return their mean loss."""
     groups = np.random.default_rng([training.seed, epoch]).permutation(len(examples) // training.group)
     order = (groups[:, None] * training.group + np.arange(training.group)).ravel()
-    total = 0.0
+    total, done = 0.0, (epoch - 1) * len(order)
     for batch in _batches(examples, order, max(1, training.batch // training.group) * training.group):
         loss = objective(scores(batch), batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += loss.item() * len(batch)
+        done += len(batch)
+        if told:
+            told(done, training.rounds * len(order), "rows")
     return total / len(order)
 
 

@@ -14,7 +14,7 @@ from recsys_polars.attribution import Parts
 from recsys_polars.knowledge import Knowledge, Rows, user_vectors, vector_columns_of
 from recsys_polars.models.devices import torch_device
 from recsys_polars.models.options import settle
-from recsys_polars.models.protocol import Device, FitSettings, Model
+from recsys_polars.models.protocol import Device, FitSettings, Model, Told
 from recsys_polars.models.training import Training, log_counts, train
 from recsys_polars.models.user_parts import user_parts
 from recsys_polars.ranking.dot import DotScorer
@@ -46,6 +46,7 @@ class TwoTower:
         *,
         validate: Callable[[Model], float] | None = None,
         rounds: int | None = None,
+        told: Told | None = None,
     ) -> Self:
         """See `Model.fit`."""
         settings = settle(cls.kind, settings)
@@ -67,7 +68,9 @@ class TwoTower:
             scores: torch.Tensor = ours @ theirs.T if in_batch else (ours * theirs).sum(dim=1)
             return scores
 
-        model.rounds, model.facts = train(towers, logits, known, training, validate and (lambda: validate(model)))
+        model.rounds, model.facts = train(
+            towers, logits, known, training, validate=validate and (lambda: validate(model)), told=told
+        )
         return model
 
     def scorer(self, known: Knowledge, users: Rows, *, device: Device = "auto") -> DotScorer:

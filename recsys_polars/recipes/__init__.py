@@ -1,6 +1,6 @@
 """The order of the steps, one recipe a file: files in, files out. Nothing else knows it."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import polars as pl
 
@@ -8,11 +8,22 @@ from recsys_polars.knowledge import SEEN_ONLY, Knowledge, known_before
 from recsys_polars.splitting import history
 from recsys_polars.store import Store
 
-Progress = Callable[[str, int, int], None]
-"""Told of a long step, what is done of it, and the whole."""
+
+class Progress(Protocol):
+    """Told of a long step, by whichever thread is at work."""
+
+    def __call__(self, step: str, done: int, total: int, unit: str = "") -> None:
+        """Take note.
+
+        Args:
+            step: its name; another one than before: the step before is done.
+            done: how much of it is done.
+            total: of how much; 0: nobody knows.
+            unit: what is counted, in the plural, where a rate of it says something.
+        """
 
 
-def silent(step: str, done: int, total: int) -> None:
+def silent(step: str, done: int, total: int, unit: str = "") -> None:
     """Report no progress."""
 
 

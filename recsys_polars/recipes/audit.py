@@ -70,8 +70,9 @@ def audit_leaks(path: Path, *, progress: Progress = silent) -> list[Check]:
         progress("rebuild without what came later", step, len(CUTS))
         stored, rebuilt = _stored(audit.store, cut), _rebuild(audit, cut, _before(audit.parted, cut))
         checks += [_check_rows(audit, cut, stored, rebuilt), _check_means(audit, cut, stored, rebuilt)]
+        progress("rebuild without what came later", step + 1, len(CUTS))
     checks.append(_check_pairs(audit.store))
-    progress("look for foresight in columns", 0, 1)
+    progress("look for foresight in columns", 0, 0)
     return [*checks, *_check_columns(audit)]
 
 

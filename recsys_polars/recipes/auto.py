@@ -49,6 +49,7 @@ def train_auto(store: Store, settings: FitSettings, *, progress: Progress = sile
     for number, scope in enumerate(SCOPES):
         progress("learn to order candidates", number, len(SCOPES))
         orders[scope], tried[scope] = choose_order(terms, scope, seed=settings.seed, task_type=task_type)
+        progress("learn to order candidates", number + 1, len(SCOPES))
     facts = {
         "settings": asdict(settings),
         "rounds": PARAMETERS["iterations"] if any(order.trees for order in orders.values()) else 0,
@@ -156,8 +157,10 @@ def _terms(store: Store, seed: int, progress: Progress) -> list[Term]:
         wanted = FOLDS + n_validations(len(term.users) for term in terms)
         if terms and len(terms) >= wanted:
             break
-        progress("go back in time", len(terms), max(wanted, FOLDS + 1))
+        wanted = max(wanted, FOLDS + 1)
+        progress("go back in time", len(terms), wanted)
         terms.append(_term(fold, catalogue, seed))
+        progress("go back in time", len(terms), wanted)
     return terms
 
 

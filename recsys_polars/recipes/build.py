@@ -67,15 +67,14 @@ def building(
 def store_tables(interactions: Sequence[ParsedFile], items: Sequence[ParsedFile], build: Build) -> None:
     """Write every table, of these files and of the store appended to, and what the manifest says of them."""
     spool = Spool(build.scratch)
-    build.progress("read interactions", 0, 5)
     events = read_events(interactions, build)
-    build.progress("read items", 1, 5)
+    build.progress("read items", 0, 0)
     catalogue = store_catalogue(items, events.item_ids(), build)
-    build.progress("cut and label", 2, 5)
+    build.progress("sort by user", 0, 0)
     buckets = into_buckets(events, catalogue["item_id"], build)
     cut_buckets(buckets, spool, build)
     counts = store_pairs(buckets, spool, build)
-    build.progress("build features", 3, 5)
+    build.progress("build features", 0, 0)
     blocks = store_knowledge(catalogue, buckets.user_ids, len(buckets.frames), spool, build)
-    build.progress("publish", 4, 5)
+    build.progress("publish", 0, 0)
     build.writer.stage.facts |= {"blocks": blocks, "counts": counts, "steps": build.ledger.steps}

@@ -16,7 +16,7 @@ from recsys_polars.artefacts import current_generation
 from recsys_polars.disk import fingerprint
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models import is_kind
-from recsys_polars.recipes import history_before
+from recsys_polars.recipes import Progress, history_before, silent
 from recsys_polars.recipes.rank import METADATA_KEY
 from recsys_polars.recipes.trained import model_folder
 from recsys_polars.sealing import is_sealed
@@ -47,7 +47,14 @@ class Evaluation:
     differences: pl.DataFrame
 
 
-def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Literal["test", "warm"] = "test") -> Evaluation:
+def evaluate(
+    files: Sequence[Path],
+    path: Path,
+    *,
+    k: int = 10,
+    users: Literal["test", "warm"] = "test",
+    progress: Progress = silent,
+) -> Evaluation:
     """Judge predictions against the test part of the store at `path`.
 
     Args:
@@ -55,6 +62,7 @@ def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Literal["
         path: the store.
         k: length of the list that is judged.
         users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
+        progress: told of each file.
 
     Raises:
         InputError: a file that can't be read, or no truth to judge by.
@@ -72,11 +80,13 @@ def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Literal["
     read = [(file, *_read(file, store, k=k)) for file in files]
     kinds = [str(run.get("model", file.stem)) for file, _, run in read]
     for (file, predictions, run), kind in zip(read, kinds, strict=True):
+        progress("judge lists", len(judged), len(files))
         name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
         runs[name] = {**run, "file": str(file), "train_seconds": _train_seconds(run, store)}
         judged[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=warm.height
         )
+    progress("draw users for intervals", 0, 0)
     first = next(iter(judged.values()))
     summaries = {name: metrics.summarise(one, n_items=n_items, seed=SEED) for name, one in judged.items()}
     differences = {

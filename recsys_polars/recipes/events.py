@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import polars as pl
 
 from recsys_polars.dense_ids import IdNumbers, lookup, places
+from recsys_polars.recipes import Progress
 from recsys_polars.recipes.raw import NO_ORIGIN, ORIGIN, Build, accept, nothing_usable
 from recsys_polars.sources import ParsedFile, reading
 from recsys_polars.tables import Interactions
@@ -45,11 +47,13 @@ class Buckets:
     Attributes:
         user_ids: of those who have an interaction, sorted.
         item_ids: of the catalogue, sorted.
+        n_rows: how many interactions there are.
         frames: `Interactions` with row numbers for ids, unread. No user is in two; users ascend from one to another.
     """
 
     user_ids: pl.Series
     item_ids: pl.Series
+    n_rows: int
     frames: Sequence[pl.LazyFrame]
 
 
@@ -64,12 +68,13 @@ def read_events(files: Sequence[ParsedFile], build: Build) -> Events:
     numbers = {"user_id": users, "item_id": items}
     # A rejected row keeps its text, an accepted one its numbers: neither is held twice.
     columns = [of.numbers(pl.when(~is_bad).then(name)).alias(name) for name, of in numbers.items()]
+    columns += [_counted("rating", build.progress), pl.col("event_time")]
     texts = [pl.when(is_bad).then(name).alias(f"raw {name}") for name in (*numbers, *ORIGIN)]
     paths = list[Path]()
     for file in [*_stored_interactions(build), *files]:
         paths.append(build.scratch / f"raw-{len(paths):06d}.parquet")
         with reading(file.path):
-            file.rows.select(*columns, "rating", "event_time", *texts).sink_parquet(paths[-1], compression="lz4")
+            file.rows.select(*columns, *texts).sink_parquet(paths[-1], compression="lz4")
     parsed, rejected = pl.scan_parquet(paths, glob=False), pl.col("raw rule").is_not_null()
     raw = {name: pl.col(f"raw {name}") for name in (*numbers, *ORIGIN)}
     rejects = parsed.filter(rejected).select(pl.col("rating", "event_time"), **raw)
@@ -78,6 +83,21 @@ def read_events(files: Sequence[ParsedFile], build: Build) -> Events:
     if not n_rows:
         raise nothing_usable(files[0].path, rejects)
     return Events(parsed.filter(~rejected).select(Interactions.column_names()), users, items, n_rows)
+
+
+def _counted(column: str, progress: Progress) -> pl.Expr:
+    """A column that tells of its rows as they pass."""
+    done, lock = 0, Lock()
+
+    def tell(rows: pl.Series) -> pl.Series:
+        nonlocal done
+        with lock:
+            done += len(rows)
+            progress("read interactions", done, 0, "rows")
+        return rows
+
+    progress("read interactions", 0, 0, "rows")
+    return pl.col(column).map_batches(tell, return_dtype=pl.Float32, is_elementwise=True)
 
 
 def _stored_interactions(build: Build) -> list[ParsedFile]:
@@ -108,7 +128,8 @@ def into_buckets(events: Events, item_ids: pl.Series, build: Build) -> Buckets:
     n_buckets = min(-(-events.n_rows * ROW_BYTES // build.settings.memory_bytes), MAX_BUCKETS)
     first_row = counts["len"].cum_sum() - counts["len"]
     of_user = first_row.cast(pl.UInt64) * n_buckets // events.n_rows
-    return Buckets(counts["id"].alias("user_id"), item_ids, _parted(rows, of_user.cast(pl.UInt32), build))
+    frames = _parted(rows, of_user.cast(pl.UInt32), build)
+    return Buckets(counts["id"].alias("user_id"), item_ids, events.n_rows, frames)
 
 
 def _parted(rows: pl.LazyFrame, bucket_of_user: pl.Series, build: Build) -> list[pl.LazyFrame]:

@@ -141,8 +141,12 @@ def store_means(blocks: Iterator[MeansBlock], n_users: Mapping[str, int], width:
     with build.writer.append_tensors("user_means", {cut: (n_users[cut], width) for cut in CUTS}) as append:
 
         def frames() -> Iterator[pl.DataFrame]:
+            done, total = 0, sum(n_users.values())
+            build.progress("average what users liked", done, total, "users")
             for counts, means in blocks:
                 append(means)
+                done += len(means)
+                build.progress("average what users liked", done, total, "users")
                 yield counts.with_columns(pl.Series("mean", means, dtype=schema["mean"]))
 
         build.writer.sink("user_means", in_turn(frames(), schema))

@@ -63,9 +63,10 @@ def measure_folds(
         with scratch_folder(store.path) as folder:
             of_fold = store_fold(fold, items, fold_settings(store), folder / "store")
             for seed in range(settings.seed, settings.seed + n_seeds):
-                progress("measure folds", len(figures), n_folds * n_seeds)
+                progress("measure folds", len(figures), n_folds * n_seeds, "trainings")
                 found = _measure(of_fold, kind, replace(settings, seed=seed), first_seed=settings.seed)
                 figures.append({"fold": number, "seed": seed, **found})
+                progress("measure folds", len(figures), n_folds * n_seeds, "trainings")
     maps = [figure["map"] for figure in figures]
     spread = float(np.std(maps, ddof=1)) if len(maps) > 1 else None
     return {"figures": figures, "mean": float(np.mean(maps)), "spread": spread}

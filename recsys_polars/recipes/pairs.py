@@ -72,6 +72,7 @@ def cut_buckets(buckets: Buckets, spool: Spool, build: Build) -> None:
     """
     settings, rows_in, rows_out = build.settings, Counter[str](), Counter[str]()
     cuts = None
+    build.progress("cut and label", 0, buckets.n_rows, "rows")
     if settings.split == "global-time":
         times = pl.concat(frame.select("event_time") for frame in buckets.frames)
         cuts = splitting.global_cuts(times, settings.test_fraction, settings.valid_fraction)
@@ -85,6 +86,7 @@ def cut_buckets(buckets: Buckets, spool: Spool, build: Build) -> None:
         rows_out.update(dict(labelled.group_by("part").len().iter_rows()))
         spool.write("labelled", number, check(Labelled, labelled, name="labelled", dense=True))
         spool.write("repeats", number, check(Repeats, repeats, name="repeats", dense=True))
+        build.progress("cut and label", sum(rows_in.values()), buckets.n_rows, "rows")
     for part in PARTS:
         n_in, n_out = rows_in[part], rows_out[part]
         build.ledger.enter(f"pairs of {part}", rows_in=n_in, rows_out=n_out, merged=n_in - n_out)

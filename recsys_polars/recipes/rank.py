@@ -39,6 +39,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         InputError: no users, no candidates, ids that can't be read, or a k below 1.
         ArtefactError: no store, or no model trained on its current generation.
     """
+    progress("prepare", 0, 0)
     store = open_store(path)
     _, manifest = find_model(store, settings.kind)
     exclude_seen = excludes_seen(manifest, settings)
@@ -116,13 +117,14 @@ def ranked_part(number: int, queue: Queue, item_ids: pl.Series, progress: Progre
     n_users, done = len(queue.user_ids), number * USERS_AT_ONCE
     part = np.arange(done, min(done + USERS_AT_ONCE, n_users))
     lists = []
+    progress("rank", done, n_users, "users")
     for side, members in ((queue.warm, part[queue.is_warm[part]]), (queue.cold, part[~queue.is_warm[part]])):
         for top in side.ranked(queue.places[members]):
             # The members of a side in this part have consecutive places.
             user = members[top.users - queue.places[members[0]]]
             lists.append(pl.DataFrame({"user": user, "item": top.items, "rank": top.ranks, "score": top.scores}))
             done += top.stop - top.start
-            progress("rank users", done, n_users)
+            progress("rank", done, n_users, "users")
     ranked = pl.concat(lists).sort("user", "rank")
     named = ranked.select(
         user_id=queue.user_ids.gather(ranked["user"]),

@@ -1,5 +1,6 @@
 """`train`: the store -> a model inside it. Choices are made on the valid part, then the rest is learnt too."""
 
+import inspect
 import json
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from recsys_polars.store import Store, open_store
 
 VALIDATION_USERS = 2000
 VALIDATION_K = 10
+CHOOSE = "choose the number of rounds"
 
 
 def train(
@@ -61,9 +63,8 @@ def train(
     began = time.perf_counter()
     with named(kind):
         rounds, chosen = choose_rounds(store, cls, settings, progress)
-        progress("train", 0, 1)
-        model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds)
-        progress("train", 1, 1)
+        progress("train", 0, 0)
+        model = cls.fit(knowledge_before(store, "test"), settings, rounds=rounds, **telling(cls, progress, "train"))
         json.dumps([model.rounds, model.facts])  # what isn't JSON is the model's fault, and said here
     facts = {
         "settings": asdict(settings),
@@ -119,20 +120,17 @@ def choose_rounds(
     """
     if settings.recipe == "notebook" or not cls.validates:
         return None, {}
+    progress(CHOOSE, 0, 0)
     known = knowledge_before(store, "valid")
     truth = truth_of(store, known, part="valid", seed=settings.seed)
     if truth.is_empty():
         return None, {"why_no_choice": "no user of the valid part has a history before it"}
     users = known.rows_of_users(truth["user_id"].unique().sort())
-    asked = 0
 
     def validate(model: Model) -> float:
-        nonlocal asked
-        asked += 1
-        progress("choose the number of rounds", asked, max(asked + 1, 10))
         return mean_ap(model, known, users, truth, settings)
 
-    model = cls.fit(known, settings, validate=validate)
+    model = cls.fit(known, settings, validate=validate, **telling(cls, progress, CHOOSE))
     return model.rounds, {"rounds": model.rounds, "users": len(users), **model.facts}
 
 
@@ -159,3 +157,8 @@ def mean_ap(model: Model, known: Knowledge, users: Rows, truth: pl.DataFrame, se
         }
     )
     return float(metrics.per_user(predictions, truth, k=VALIDATION_K)["ap"].to_numpy().mean())
+
+
+def telling(cls: type[Model], progress: Progress, step: str) -> dict[str, Any]:
+    """Return the keyword by which `Model.fit` tells of a step; none where a model has no such."""
+    return {"told": partial(progress, step)} if "told" in inspect.signature(cls.fit).parameters else {}

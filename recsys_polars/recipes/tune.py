@@ -55,13 +55,14 @@ def tune(path: Path, kind: str, settings: FitSettings, *, n_trials: int, progres
             tuned = None
         trials = list(tuned.trials) if tuned else []
         while len(trials) < n_trials:
-            progress(f"tune {kind}", len(trials), n_trials)
+            progress(f"tune {kind}", len(trials), n_trials, "trials")
             parameters = _propose(optuna, SPACES[kind], trials, settings.seed) if trials else {}
             trial, users = _try(store, kind, settings, parameters)
             trials.append(trial)
             best = max(trials, key=lambda one: one.map)
             tuned = Tuned(store.identity, settings.seed, users, tuple(trials), best)
             write_tuned(tuned_path(store, kind), tuned)
+            progress(f"tune {kind}", len(trials), n_trials, "trials")
     if tuned is None:
         raise InputError(f"--trials: expected at least one, found {n_trials}")
     return tuned

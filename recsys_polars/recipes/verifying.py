@@ -41,12 +41,16 @@ class Findings:
         n_bytes: of them.
         damage: what is wrong, one message each: it names the file or folder.
         left_overs: what killed runs left, or what a run at work is writing; the next run clears it.
+        progress: told of each file.
+        total: bytes that lie there.
     """
 
     n_files: int = 0
     n_bytes: int = 0
     damage: list[str] = field(default_factory=list)
     left_overs: list[Path] = field(default_factory=list)
+    progress: Progress = silent
+    total: int = 0
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -61,6 +65,7 @@ class Findings:
         """Count a file that was checked."""
         self.n_files += 1
         self.n_bytes += path.stat().st_size
+        self.progress("verify", self.n_bytes, self.total, "bytes")
 
 
 def verify_store(path: Path, *, progress: Progress = silent) -> Findings:
@@ -74,12 +79,12 @@ def verify_store(path: Path, *, progress: Progress = silent) -> Findings:
     """
     if not path.is_dir() or not ((path / "CURRENT").is_file() or generations(path)):
         raise ArtefactError(f"{path}: expected a feature store, found none")
-    found = Findings()
-    progress("verify", 0, 2)
+    total = sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+    found = Findings(progress=progress, total=total)
+    progress("verify", 0, total, "bytes")
     _verify_generations(path, found, beside={"rejects", "models", CACHE})
     _verify_rejects(path, found)
     _verify_cache(path / CACHE, found)
-    progress("verify", 1, 2)
     _verify_models(path / "models", found)
     return found
 

@@ -78,7 +78,7 @@ def encode_contents(
     contents: Mapping[str, Content],
     cache: Path,
     *,
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int, str], None],
 ) -> Encodings:
     """Encode contents, those that the cache doesn't hold, and keep them there.
 
@@ -97,11 +97,12 @@ def encode_contents(
     missing = [key for key in contents if key not in had]
     frames, broken = [found], dict[str, str]()
     for start in range(0, len(missing), KEPT_AT_ONCE):
-        progress(f"encode {encoder.block}", start, len(missing))
+        progress(f"encode {encoder.block}", start, len(missing), "contents")
         part = {key: contents[key] for key in missing[start : start + KEPT_AT_ONCE]}
         frame = _encode(encoder, part, broken)
         keep_encodings(folder, frame)
         frames.append(frame)
+        progress(f"encode {encoder.block}", start + len(part), len(missing), "contents")
     return Encodings(pl.concat(frames), broken, len(missing))
 
 

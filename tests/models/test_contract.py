@@ -203,6 +203,19 @@ def test_a_model_trains_the_rounds_that_it_is_told_to(kind, recipe, known):
     assert model_class(kind).fit(known, replace(CPU, recipe=recipe), rounds=4).rounds == 4
 
 
+@every_trained_kind
+def test_a_training_that_is_told_of_is_the_same_and_is_told_of_to_its_end(kind, known):
+    heard = []
+    silent, told = (
+        model_class(kind).fit(known, CPU, rounds=3, told=told) for told in (None, lambda *news: heard.append(news))
+    )
+    np.testing.assert_array_equal(all_scores(told, known), all_scores(silent, known))
+    done, totals, units = zip(*heard, strict=True)
+    assert list(done) == sorted(done)
+    assert (done[-1], len(set(totals)), len(set(units))) == (totals[0], 1, 1)
+    assert units[0] == ("trees" if kind == "catboost" else "rows")
+
+
 def test_popularity_has_no_rounds(known):
     model = model_class("popularity").fit(known, CPU, rounds=4)
     assert (model.rounds, model.validates) == (0, False)

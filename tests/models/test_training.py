@@ -86,7 +86,7 @@ class Spy:
         return [np.concatenate(part) for part in list(zip(*batches, strict=True))[1:]]
 
     def train(self, known, training, validate=None):
-        return train(self.network, self.logits, known, training, validate)
+        return train(self.network, self.logits, known, training, validate=validate)
 
     def weights(self):
         return {name: value.clone() for name, value in self.network.state_dict().items()}

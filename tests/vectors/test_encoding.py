@@ -99,7 +99,7 @@ def test_another_encoder_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_what_was_encoded_before_a_failure_is_kept(few_at_once, tmp_path: Path) -> None:
-    def stop(step: str, done: int, total: int) -> None:
+    def stop(step: str, done: int, total: int, unit: str) -> None:
         if done >= 12:
             raise KeyboardInterrupt
 

@@ -91,20 +91,20 @@ def _kept(session: "SparkSession", out: str, build: Build) -> Iterator[Kept]:
 
 def _store_tables(inputs: Inputs, kept: Kept, build: Build) -> None:
     """Write every table, and what the manifest says of them; see `recipes.build.store_tables`."""
-    build.progress("read interactions", 0, 5)
+    build.progress("read interactions", 0, 0)
     accepted, n_rows = _accepted(inputs, kept, build)
-    build.progress("read items", 1, 5)
+    build.progress("read items", 0, 0)
     seen_ids = to_polars(accepted.select("item_id").distinct())["item_id"]
     items = store_catalogue(inputs.item_files, seen_ids, build)
-    build.progress("cut and label", 2, 5)
+    build.progress("cut and label", 0, 0)
     pairs = keep_pairs(accepted, n_rows, inputs.settings, kept)
     parts = _enter_pairs(pairs, build)
     for table, contract in _TABLES.items():
         _store(table, contract, kept, build)
     reject_filtered(build)
-    build.progress("build features", 3, 5)
+    build.progress("build features", 0, 0)
     blocks = _store_knowledge(items, pairs, n_rows, kept, build)
-    build.progress("publish", 4, 5)
+    build.progress("publish", 0, 0)
     build.writer.stage.facts |= {
         "blocks": blocks,
         "counts": {**_users_and_repeats(pairs), "items": items.height, "parts": parts},

@@ -115,7 +115,7 @@ def _rank(
     candidates, n_unknown = _candidates(tables, items.item_ids, kept, _word("--candidates", settings.candidates))
     facts = check_job(store, shared, items, counts, candidates)
     archive = _shared_with_all(store, shared, counts, candidates, kept)
-    progress("rank users", 0, 2)
+    progress("rank", 0, 0)
     users = kept.keep("users", _users(tables, kept, _word("--users", settings.users), means=not shared.whole))
     counted = "count(*)", "count_if(coalesce(n_positives, 0) = 0)", "count_if(is_known IS NULL)"
     n_users, n_cold, n_strangers = users.selectExpr(*counted).first() or (0, 0, 0)
@@ -124,7 +124,7 @@ def _rank(
     n_tasks = max(kept.session.sparkContext.defaultParallelism, -(-n_users // USERS_OF_A_TASK))
     asked = users.drop("is_known").repartitionByRange(n_tasks, "user_id").sortWithinPartitions("user_id")
     kept.keep("lists", asked.mapInArrow(rank_blocks_of(archive, shared), DDL))
-    progress("rank users", 1, 2)
+    progress("write lists", 0, 0)
     figures = {
         "model": shared.kind,
         "model_files": fingerprint(manifest["files"]),
