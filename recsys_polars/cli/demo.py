@@ -7,19 +7,21 @@ import click
 
 from recsys_polars.cli import build_features, evaluate, rank, train
 from recsys_polars.cli.shared import Bars, Command, print_table, say
+from recsys_polars.disk import write_text
 from recsys_polars.models import NAMES
 
 if TYPE_CHECKING:
-    from recsys_polars.recipes.shelves import Shelf
+    from recsys_polars.reporting.contents import Shelf
 
 FOLDER = Path("data/demo")
+REPORT = FOLDER / "report.html"
 
 
 @click.command("demo", cls=Command)
 def command() -> None:
     """Do the whole way on the embedded data: build, train every model, rank, compare.
 
-    Leaves a store and the predictions of every model in data/demo.
+    Leaves a store, the predictions of every model and report.html in data/demo.
     """
     from recsys_polars.models.protocol import FitSettings
     from recsys_polars.recipes import build as building
@@ -27,6 +29,7 @@ def command() -> None:
     from recsys_polars.recipes import rank as ranking
     from recsys_polars.recipes import train as training
     from recsys_polars.recipes.raw import BuildSettings
+    from recsys_polars.recipes.report import report
     from recsys_polars.recipes.shelves import read_shelves
     from recsys_polars.recipes.sides import RankSettings
 
@@ -42,21 +45,26 @@ def command() -> None:
             figures = ranking.rank(path, file, RankSettings(kind=kind), progress=bars)
             say(rank.summary(figures, file))
             seconds[kind] = figures["rank_seconds"]
-        evaluation = evaluating.evaluate(list(files.values()), path)
-        shelves = read_shelves(files, path)
+        judged = evaluating.judge(list(files.values()), path)
+        evaluation = evaluating.figures_of(judged)
+        shelves = read_shelves(judged.lists, judged.store)
+        write_text(REPORT, report(judged, evaluation, rank_seconds=seconds))
     click.echo()
     evaluate.print_figures(evaluation, seconds)
     for shelf in shelves:
         click.echo()
         _print_shelf(shelf)
-    say(f"{evaluate.summary(evaluation)}; * marks what the user took next")
+    say(f"{evaluate.summary(evaluation)}; * marks what the user took next; all of it and more: {REPORT}")
 
 
 def _print_shelf(shelf: "Shelf") -> None:
     columns = {
-        "liked": shelf.liked,
-        **{kind: [f"{'*' if hit else ' '} {title}" for title, hit in given] for kind, given in shelf.given.items()},
-        "took next": shelf.taken,
+        "liked": [card.title for card in shelf.liked],
+        **{
+            kind: [f"{'*' if card.is_hit else ' '} {card.title}" for card in given]
+            for kind, given in shelf.given.items()
+        },
+        "took next": [card.title for card in shelf.taken],
     }
     height = max(len(titles) for titles in columns.values())
     padded = [[*titles, *[""] * (height - len(titles))] for titles in columns.values()]

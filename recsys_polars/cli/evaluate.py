@@ -29,18 +29,37 @@ SHOWN = {"precision": "P@{k}", "ap": "MAP@{k}", "ndcg": "NDCG@{k}", "recall": "r
 )
 @click.option("--users", type=click.Choice(["test", "warm"]), default="test", show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures.")
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page of figures and charts.",
+)
 def command(
-    *, predictions: tuple[Path, ...], store: Path, k: int, users: Literal["test", "warm"], json_file: Path | None
+    *,
+    predictions: tuple[Path, ...],
+    store: Path,
+    k: int,
+    users: Literal["test", "warm"],
+    json_file: Path | None,
+    report_file: Path | None,
 ) -> None:
     """Judge ranked lists: one table, with 95 % intervals over the same users for every file.
 
     \b
     recsys-polars evaluate preds.parquet
     recsys-polars evaluate preds/*.parquet --users warm --json figures.json
-    """
-    from recsys_polars.recipes.evaluate import evaluate
+    recsys-polars evaluate preds/*.parquet --report report.html
 
-    evaluation = evaluate(predictions, store, k=k, users=users)
+    The report is one HTML file that loads nothing from elsewhere.
+    """
+    from recsys_polars.recipes.evaluate import figures_of, judge
+    from recsys_polars.recipes.report import report
+
+    judged = judge(predictions, store, k=k, users=users)
+    evaluation = figures_of(judged)
+    if report_file is not None:
+        write_text(report_file, report(judged, evaluation))
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
         write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))
