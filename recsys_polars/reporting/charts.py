@@ -10,6 +10,7 @@ from typing import NamedTuple
 from unicodedata import east_asian_width
 
 from recsys_polars.reporting.html import Html, element, join
+from recsys_polars.reporting.words import with_minus
 
 WIDTH = 360
 _NAMES = 92
@@ -81,25 +82,26 @@ def line_chart(
     """
     points = [point for line in lines for point in line.points]
     ys = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
-    low, high = min([*ys, 0.0] if from_zero else ys), max(ys)
-    xs = [*(point.x for point in points), *(tick.place for tick in x_ticks)]
-    room = 0.5 if not joined else 0.0
+    low, high = min(ys), max(ys)
+    low = min(low, 0.0) if from_zero else low - (high - low) / 10  # marks stay clear of the axis
     y = _scale(low, high, 182, 12)
-    x = _scale(min(xs) - room, max(xs) + room, 44, WIDTH - 12)
-    y_ticks = [(y(value), _short(value)) for value in round_values(low, high, 5)]
+    xs = [*(point.x for point in points), *(tick.place for tick in x_ticks)]
+    beside = 0.0 if joined else 0.5
+    x = _scale(min(xs) - beside, max(xs) + beside, 44, WIDTH - 12)
+    step = 0.0 if joined else min(9.0, 0.8 * (x(1) - x(0)) / len(lines))
+    shifts = [(number - (len(lines) - 1) / 2) * step for number in range(len(lines))]
     bottom = 227 if any(tick.beneath for tick in x_ticks) else 216
+    y_ticks = [(y(value), _short(value)) for value in round_values(low, high, 5)]
     return _svg(
         bottom + 5,
         label,
+        *(_line(x(tick.place + 0.5), 12, x(tick.place + 0.5), 182, "grid") for tick in x_ticks[:-1] if not joined),
+        *(_line(44, place, WIDTH - 12, place, "grid") for place, _ in y_ticks),
         _line(44, 182, WIDTH - 12, 182, "zero"),
-        *(_line(44, place, WIDTH - 12, place, "zero" if text == "0" else "grid") for place, text in y_ticks),
         *(element("text", text, x=38, y=place + 4, class_="end") for place, text in y_ticks),
         *(_text(Tick(x(tick.place), tick.text, tick.beneath), 198) for tick in x_ticks),
         element("text", x_title, x=(44 + WIDTH - 12) / 2, y=bottom, class_="middle title"),
-        *(
-            _drawn(line, x, y, _beside(number, len(lines), joined=joined), joined=joined)
-            for number, line in enumerate(lines)
-        ),
+        *(_drawn(line, x, y, shift, joined=joined) for line, shift in zip(lines, shifts, strict=True)),
     )
 
 
@@ -162,11 +164,6 @@ def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float
     return lambda value: begin + (value - low) / span * (end - begin)
 
 
-def _beside(number: int, n_lines: int, *, joined: bool) -> float:
-    """How far to the right the marks of a line stand, of several at one place."""
-    return 0.0 if joined else (number - (n_lines - 1) / 2) * min(9.0, 44 / n_lines)
-
-
 def _drawn(line: Line, x: Callable[[float], float], y: Callable[[float], float], shift: float, *, joined: bool) -> Html:
     css = colour(line.style)
     path = "M" + "L".join(f"{x(point.x) + shift:.1f} {y(point.value):.1f}" for point in line.points)
@@ -205,7 +202,7 @@ def _name(name: str, y: float) -> Html:
 
 
 def _short(value: float) -> str:
-    return f"{value:.6g}" if abs(value) > 1e-12 else "0"
+    return with_minus(f"{value:.6g}") if abs(value) > 1e-12 else "0"
 
 
 def _svg(height: float, label: str, *children: Html) -> Html:

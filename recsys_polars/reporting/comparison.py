@@ -7,7 +7,7 @@ import polars as pl
 from recsys_polars.reporting.charts import Point, interval_chart
 from recsys_polars.reporting.contents import Contents
 from recsys_polars.reporting.html import Html, element, join, name_of
-from recsys_polars.reporting.tables import marks_of, table, two_lines
+from recsys_polars.reporting.tables import chart_figure, marks_of, table, two_lines
 from recsys_polars.reporting.words import METRICS, NOTHING, QUALITY, figure, interval, listed, metric_title, number
 
 Rows = dict[tuple[str, str], dict[str, Any]]
@@ -90,7 +90,7 @@ def _chart(contents: Contents, metric: str, rows: Rows, names: list[str]) -> Htm
     )
     points = [Point(0, row["value"], row["low"], row["high"]) for row in found]
     chart = interval_chart(names, points, styles=[contents.models.index(name) for name in names], label=label)
-    return element("figure", element("figcaption", title), chart)
+    return chart_figure(title, chart)
 
 
 def _cell(rows: Rows, name: str, metric: str, contents: Contents) -> Html:

@@ -1,6 +1,6 @@
 """Whom the lists serve: by what users had liked, cold and warm, and by how popular what they took was."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -8,7 +8,7 @@ import polars as pl
 from recsys_polars.reporting.charts import Line, Point, Tick, line_chart
 from recsys_polars.reporting.contents import Contents
 from recsys_polars.reporting.html import Html, element, join, name_of
-from recsys_polars.reporting.tables import figure_cell, table, with_table
+from recsys_polars.reporting.tables import chart_figure, figure_cell, side_by_side, table
 from recsys_polars.reporting.words import FEW, figure, group_start, group_title, listed, metric_title
 
 _METRICS = ("ndcg", "ap", "hit_rate")
@@ -27,7 +27,7 @@ def by_history(contents: Contents) -> Html:
         _charts(contents, contents.by_history, "Items liked before the cut"),
         element("h3", "Cold against warm"),
         element("p", of_warmth),
-        _table(contents, contents.by_warmth, caption, _METRICS, names),
+        _table(contents, contents.by_warmth, caption, names),
     )
 
 
@@ -42,7 +42,9 @@ def by_popularity(contents: Contents) -> Html:
 
 
 def _charts(contents: Contents, frame: pl.DataFrame, x_title: str) -> Html:
-    return element("div", *(_chart(contents, frame, metric, x_title) for metric in _METRICS), class_="charts")
+    charts = [_chart(contents, frame, metric, x_title) for metric in _METRICS]
+    caption = f"By {x_title[0].lower()}{x_title[1:]}, with 95 % intervals"
+    return side_by_side(caption, charts, [_table(contents, frame, caption)])
 
 
 def _chart(contents: Contents, frame: pl.DataFrame, metric: str, x_title: str) -> Html:
@@ -61,30 +63,23 @@ def _chart(contents: Contents, frame: pl.DataFrame, metric: str, x_title: str) -
     told = [f"{name}, {_title(row)}: {figure(row)}" for name, rows in by_model.items() for row in rows]
     label = f"{title} by {x_title.lower()}. {listed(told)}"
     chart = line_chart(lines, x_ticks=ticks, x_title=x_title, label=label, joined=False)
-    caption = f"{title} by {x_title.lower()}, with 95 % intervals"
-    return with_table(title, chart, _table(contents, frame, caption, [metric]))
+    return chart_figure(title, chart)
 
 
-def _table(
-    contents: Contents,
-    frame: pl.DataFrame,
-    caption: str,
-    metrics: Sequence[str],
-    names: Mapping[int, str] | None = None,
-) -> Html:
+def _table(contents: Contents, frame: pl.DataFrame, caption: str, names: Mapping[int, str] | None = None) -> Html:
     """One row a group and metric, one column a model."""
     found = {(row["name"], row["metric"], row["lowest"]): row for row in frame.iter_rows(named=True)}
     rows = [
         [
             f"{names[group['lowest']]}{_few(group)}" if names else _title(group),
             f"{group['n_users']:,}",
-            *([metric_title(metric, contents.k)] * (len(metrics) > 1)),
+            metric_title(metric, contents.k),
             *(figure_cell(found[name, metric, group["lowest"]]) for name in contents.models),
         ]
-        for metric in metrics
+        for metric in _METRICS
         for group in _rows(frame, contents.models[0], metric)
     ]
-    columns = ["Group", "Users", *(["Metric"] * (len(metrics) > 1)), *map(name_of, contents.models)]
+    columns = ["Group", "Users", "Metric", *map(name_of, contents.models)]
     return table(caption, columns, rows)
 
 

@@ -1,17 +1,19 @@
 """What the lists hold: precision and recall further and further down, and popular items against the long tail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_polars.reporting.charts import Line, Point, Tick, line_chart, number_ticks, stacked_bars
 from recsys_polars.reporting.comparison import interval_figure
 from recsys_polars.reporting.contents import Contents
 from recsys_polars.reporting.html import Html, element, join, name_of
-from recsys_polars.reporting.tables import figure_cell, table, two_lines, with_table
+from recsys_polars.reporting.tables import chart_figure, figure_cell, side_by_side, table, two_lines
 from recsys_polars.reporting.words import figure, listed, number, share
 
 TAKEN = "taken next"
 """What the truth is called among models."""
+_SHORT = 12
+"""Of longer lists, the axis has round places only."""
 Pair = tuple[dict[str, Any], dict[str, Any]]
 Shares = dict[str, list[dict[str, Any]]]
 
@@ -20,9 +22,16 @@ def over_k(contents: Contents) -> Html:
     """Return precision and recall down the list."""
     pairs = {name: _precision_and_recall(contents, name) for name in contents.models}
     ks = [recall["k"] for _, recall in pairs[contents.models[0]]]
+    charts = [_precision_against_recall(pairs), *(_by_k(contents, metric, ks) for metric in ("precision", "recall"))]
+    rows = [
+        [name_of(name), str(recall["k"]), figure_cell(precision), figure_cell(recall)]
+        for name, of_model in pairs.items()
+        for precision, recall in of_model
+    ]
+    caption = "Precision and recall at k, with 95 % intervals"
+    of_figures = table(caption, ["Model", "k", "Precision", "Recall"], rows)
     marks = f"A mark for each k of {', '.join(map(str, ks))}."
-    charts = [_precision_against_recall(pairs), *(_by_k(contents, metric) for metric in ("precision", "recall"))]
-    return join(element("p", marks), element("div", *charts, class_="charts"))
+    return join(element("p", marks), side_by_side(caption, charts, [of_figures]))
 
 
 def long_tail(contents: Contents) -> Html:
@@ -32,9 +41,11 @@ def long_tail(contents: Contents) -> Html:
         f"among equals by id). A bar says which parts the top {contents.k} are from; the last bar, which parts users "
         "took their next items from."
     )
-    shares = _shares(contents)
-    charts = [_places(contents, shares), _items_shown(contents, shares), interval_figure(contents, "coverage")]
-    return join(element("p", told), _scale(), element("div", *charts, class_="charts"))
+    found = {name: contents.shares.filter(name=name).to_dicts() for name in (*contents.models, TAKEN)}
+    shares = {name: rows for name, rows in found.items() if rows[0]["value"] is not None}
+    charts = [_places(shares), _items_shown(contents, shares), interval_figure(contents, "coverage")]
+    figures = side_by_side("popularity and what is shown", charts, [_tenths(contents, shares)])
+    return join(element("p", told), _scale(), figures)
 
 
 def _precision_against_recall(pairs: Mapping[str, list[Pair]]) -> Html:
@@ -49,77 +60,57 @@ def _precision_against_recall(pairs: Mapping[str, list[Pair]]) -> Html:
         x_title="Recall: further to the right is further down the list",
         label=f"Precision against recall down the list. {listed(told)}",
     )
-    rows = [
-        [name_of(name), str(recall["k"]), *map(figure_cell, (precision, recall))]
-        for name, of_model in pairs.items()
-        for precision, recall in of_model
-    ]
-    caption = "Precision and recall at k, with 95 % intervals"
-    return with_table("Precision against recall", chart, table(caption, ["Model", "k", "Precision", "Recall"], rows))
+    return chart_figure("Precision against recall", chart)
 
 
-def _by_k(contents: Contents, metric: str) -> Html:
+def _by_k(contents: Contents, metric: str, ks: Sequence[int]) -> Html:
     found = {name: contents.over_k.filter(name=name, metric=metric).to_dicts() for name in contents.models}
-    title = f"{metric.capitalize()} by k"
     lines = [Line(style, [Point(row["k"], row["value"]) for row in rows]) for style, rows in enumerate(found.values())]
+    title = f"{metric.capitalize()} by k"
     told = [f"{name} at {row['k']}: {figure(row)}" for name, rows in found.items() for row in rows]
-    label = f"{title}, with 95 % intervals. {listed(told)}"
-    ks = [row["k"] for row in found[contents.models[0]]]
-    chart = line_chart(lines, x_ticks=number_ticks(min(ks), max(ks), whole=True), x_title="k", label=label)
-    rows = [[str(of_k[0]["k"]), *map(figure_cell, of_k)] for of_k in zip(*found.values(), strict=True)]
-    of_figures = table(f"{title}, with 95 % intervals", ["k", *map(name_of, contents.models)], rows)
-    return with_table(title, chart, of_figures)
+    ticks = [Tick(k, str(k)) for k in ks] if max(ks) <= _SHORT else number_ticks(1, max(ks), whole=True)
+    return chart_figure(title, line_chart(lines, x_ticks=ticks, x_title="k", label=f"{title}. {listed(told)}"))
 
 
-def _places(contents: Contents, shares: Shares) -> Html:
+def _places(shares: Shares) -> Html:
     """Which tenths the places of the lists are from."""
-    label = "Share of the most popular tenth of the catalogue: " + listed(
-        [f"{name} {share(rows[0]['value'])}" for name, rows in shares.items()]
-    )
-    chart = stacked_bars(list(shares), [[row["value"] for row in rows] for rows in shares.values()], label=label)
-    columns = ["Tenth", "Items", "Likes each", *map(name_of, shares)]
-    rows = [
-        [*_tenth(decile), *(_share_cell(of_name[decile["decile"] - 1]) for of_name in shares.values())]
-        for decile in contents.deciles.iter_rows(named=True)
-    ]
-    caption = f"Share of the places in the top {contents.k} by tenth of the catalogue, with 95 % intervals"
-    return with_table("Where the places are from", chart, table(caption, columns, rows))
+    told = [f"{name} {share(rows[0]['value'])}" for name, rows in shares.items()]
+    label = f"Share of the most popular tenth of the catalogue: {listed(told)}"
+    bars = [[row["value"] for row in rows] for rows in shares.values()]
+    return chart_figure("Where the places are from", stacked_bars(list(shares), bars, label=label))
 
 
 def _items_shown(contents: Contents, shares: Shares) -> Html:
     """How many items of each tenth are shown to anyone."""
     deciles = contents.deciles.to_dicts()
-    shown = {
-        name: [rows[decile["decile"] - 1]["n_shown"] for decile in deciles]
-        for name, rows in shares.items()
-        if name != TAKEN
-    }
-    if not shown:
-        return element("figure", "No user was shown anything.")
-    lines = [
-        Line(
-            contents.models.index(name),
-            [Point(decile["decile"], n / decile["n_items"]) for decile, n in zip(deciles, ns, strict=True)],
-        )
-        for name, ns in shown.items()
-    ]
-    told = listed([f"{name} {', '.join(map(str, ns))}" for name, ns in shown.items()])
-    title = "Share of each tenth that anyone is shown"
+    title, told, lines = "Shown of each tenth, to anyone", [], []
+    for name, rows in shares.items():
+        if name != TAKEN:
+            shown = [rows[decile["decile"] - 1]["n_shown"] / decile["n_items"] for decile in deciles]
+            points = [Point(decile["decile"], of_all) for decile, of_all in zip(deciles, shown, strict=True)]
+            lines.append(Line(contents.models.index(name), points))
+            told.append(f"{name} {', '.join(map(share, shown))}")
+    if not lines:
+        return chart_figure(title, element("p", "No user was shown anything."))
     chart = line_chart(
         lines,
         x_ticks=[Tick(decile["decile"], str(decile["decile"])) for decile in deciles],
         x_title="Tenth of the catalogue, the most popular first",
-        label=f"Items shown of each tenth, the most popular first: {told}",
+        label=f"Share of the items of each tenth that anyone is shown, the most popular first: {listed(told)}",
     )
-    rows = [[*_tenth(decile), *(f"{ns[place]:,}" for ns in shown.values())] for place, decile in enumerate(deciles)]
-    columns = ["Tenth", "Items", "Likes each", *map(name_of, shown)]
-    return with_table(title, chart, table("Items shown to anyone, by tenth of the catalogue", columns, rows))
+    return chart_figure(title, chart)
 
 
-def _shares(contents: Contents) -> Shares:
-    """The rows of each model that has lists at all, and of what was taken."""
-    found = {name: contents.shares.filter(name=name).to_dicts() for name in (*contents.models, TAKEN)}
-    return {name: rows for name, rows in found.items() if rows[0]["value"] is not None}
+def _tenths(contents: Contents, shares: Shares) -> Html:
+    caption = (
+        f"Share of the places in the top {contents.k} by tenth of the catalogue, with 95 % intervals, and the number "
+        "of different items"
+    )
+    rows = [
+        [*_tenth(decile), *(_places_cell(of_name[decile["decile"] - 1]) for of_name in shares.values())]
+        for decile in contents.deciles.iter_rows(named=True)
+    ]
+    return table(caption, ["Tenth", "Items", "Likes each", *map(name_of, shares)], rows)
 
 
 def _precision_and_recall(contents: Contents, name: str) -> list[Pair]:
@@ -147,6 +138,6 @@ def _tenth(decile: dict[str, Any]) -> list[str]:
     return [str(decile["decile"]), f"{decile['n_items']:,}", likes]
 
 
-def _share_cell(row: dict[str, Any]) -> Html:
+def _places_cell(row: dict[str, Any]) -> Html:
     ends = "no interval" if row["low"] is None else f"{share(row['low'])} to {share(row['high'])}"
-    return two_lines(share(row["value"]), ends)
+    return two_lines(share(row["value"]), f"{ends}; {row['n_shown']:,}")

@@ -16,7 +16,7 @@ _SECTIONS: tuple[Section, ...] = (
     ("history", "By what users had liked", True, groups.by_history),
     ("popularity", "By how popular the items are", True, groups.by_popularity),
     ("over-k", "Down the list", True, lists.over_k),
-    ("long-tail", "Coverage and the long tail", False, lists.long_tail),
+    ("long-tail", "Coverage and the long tail", True, lists.long_tail),
     ("training", "Training", False, training.trainings),
     ("time", "Time", False, work.times),
     ("rows", "Rows of the build", False, work.rows_of_build),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_polars.reporting.charts import marker
-from recsys_polars.reporting.html import Html, element, name_of
+from recsys_polars.reporting.html import Html, element, join, name_of
 from recsys_polars.reporting.words import interval, number
 
 
@@ -29,11 +29,15 @@ def figure_cell(row: Mapping[str, Any]) -> Html:
     return two_lines(number(row["value"]), interval(row))
 
 
-def with_table(title: str, chart: Html, of_figures: Html, *, marks: str = "") -> Html:
-    """Return a chart under its title, its figures folded away beneath."""
-    unseen = element("span", f" of {title}", class_="unseen")
-    folded = element("details", element("summary", "The figures", unseen), of_figures)
-    return element("figure", element("figcaption", title), marks, chart, folded)
+def chart_figure(title: str, chart: Html, *, marks: str = "") -> Html:
+    """Return a chart under its title."""
+    return element("figure", element("figcaption", title), marks, chart)
+
+
+def side_by_side(what: str, charts: Sequence[Html], tables: Sequence[Html]) -> Html:
+    """Return charts beside each other, and tables of their figures folded away beneath."""
+    summary = element("summary", "The figures of these charts", element("span", f": {what}", class_="unseen"))
+    return join(element("div", *charts, class_="charts"), element("details", summary, *tables))
 
 
 def marks_of(names: Sequence[str]) -> Html:

@@ -7,8 +7,8 @@ from typing import Any
 from recsys_polars.reporting.charts import Line, Point, interval_chart, line_chart, number_ticks
 from recsys_polars.reporting.contents import Contents
 from recsys_polars.reporting.html import Html, element, join, name_of
-from recsys_polars.reporting.tables import marks_of, table, with_table
-from recsys_polars.reporting.words import listed, number
+from recsys_polars.reporting.tables import chart_figure, marks_of, side_by_side, table
+from recsys_polars.reporting.words import NOTHING, listed, number
 
 _Y = {"validation": "MAP@10 of the valid part", "loss": "Loss", "accuracy": "Accuracy of held-out rows"}
 Curve = list[dict[str, float]]
@@ -25,10 +25,13 @@ def _of_model(name: str, manifest: Mapping[str, Any] | None) -> Html:
         told = "The model that made these lists is not in the store (any more): nothing is known of its training."
         return join(title, element("p", told))
     choice, final = _mapping(manifest.get("choice")), _mapping(manifest.get("training"))
-    charts = [*_curves(name, _curve(choice), _curve(final)), *_contests(name, choice)]
+    runs = {"to choose the rounds": _curve(choice), "the last training": _curve(final)}
+    contests = _contests(choice)
+    charts = [*_curve_charts(name, runs), *(_contest_chart(scope, found) for scope, found in contests.items())]
+    tables = [*_curve_tables(name, runs), *(_contest_table(scope, found) for scope, found in contests.items())]
     told = element("p", _told(manifest, choice, n_charts=len(charts)))
-    folds = _folds(name, _mapping(manifest.get("folds")))
-    return join(title, told, element("div", *charts, class_="charts") if charts else "", folds)
+    shown = side_by_side(f"training of {name}", charts, tables) if charts else ""
+    return join(title, told, shown, _folds(name, _mapping(manifest.get("folds"))))
 
 
 def _told(manifest: Mapping[str, Any], choice: Mapping[str, Any], *, n_charts: int) -> str:
@@ -44,52 +47,66 @@ def _told(manifest: Mapping[str, Any], choice: Mapping[str, Any], *, n_charts: i
     )
 
 
-def _curves(name: str, choosing: Curve, final: Curve) -> list[Html]:
-    """A chart a figure: while rounds were chosen, and in the last training."""
+def _curve_charts(name: str, runs: Mapping[str, Curve]) -> list[Html]:
+    """A chart a figure, with a line a run."""
     charts = []
     for key, title in _Y.items():
-        lines = {
-            what: _points(curve, key)
-            for what, curve in (("to choose the rounds", choosing), ("the last training", final))
-        }
-        lines = {what: points for what, points in lines.items() if points}
+        lines = {what: points for what, curve in runs.items() if (points := _points(curve, key))}
         if lines:
-            charts.append(_curve_chart(name, title, lines, x_title=_x_title([*choosing, *final])))
+            charts.append(_curve_chart(f"{title} of {name}", title, lines, x_title=_x_title(runs)))
     return charts
 
 
-def _curve_chart(name: str, title: str, lines: Mapping[str, Sequence[Point]], *, x_title: str) -> Html:
-    drawn = [Line(style, points) for style, points in enumerate(lines.values())]
+def _curve_chart(label: str, title: str, lines: Mapping[str, Sequence[Point]], *, x_title: str) -> Html:
     xs = [point.x for points in lines.values() for point in points]
     ends = [f"{what} from {points[0].value:.4g} to {points[-1].value:.4g}" for what, points in lines.items()]
     chart = line_chart(
-        drawn,
+        [Line(style, points) for style, points in enumerate(lines.values())],
         x_ticks=number_ticks(min(xs), max(xs), whole=True),
         x_title=x_title,
-        label=f"{title} of {name} by {x_title.lower()}: {listed(ends)}",
+        label=f"{label} by {x_title.lower()}: {listed(ends)}",
         from_zero=False,
     )
-    rows = [[f"{point.x:,.0f}", what, f"{point.value:.4f}"] for what, points in lines.items() for point in points]
-    of_figures = table(f"{title} of {name}", [x_title, "In", title], rows)
-    return with_table(title, chart, of_figures, marks=marks_of(list(lines)))
+    return chart_figure(title, chart, marks=marks_of(list(lines)))
 
 
-def _contests(name: str, choice: Mapping[str, Any]) -> list[Html]:
-    """A chart a contest of `auto`: which of several ways to order candidates did best."""
-    charts = []
+def _curve_tables(name: str, runs: Mapping[str, Curve]) -> list[Html]:
+    """A table a run that has a curve."""
+    tables = []
+    for what, curve in runs.items():
+        keys = [key for key in _Y if any(key in entry for entry in curve)]
+        rows = [
+            [f"{entry.get('trees', epoch):,.0f}", *(f"{entry[key]:.4f}" if key in entry else NOTHING for key in keys)]
+            for epoch, entry in enumerate(curve, 1)
+        ]
+        if keys:
+            tables.append(table(f"{name}, {what}", [_x_title(runs), *(_Y[key] for key in keys)], rows))
+    return tables
+
+
+def _contests(choice: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """MAP@10 of the several ways in which `auto` could order candidates, best first, by what they were chosen for."""
+    found = {}
     for scope, contest in choice.items():
-        found = {
-            str(way): value for way, value in _mapping(_mapping(contest).get("validation")).items() if _is_number(value)
-        }
-        if not found:
-            continue
-        ways = sorted(found, key=lambda way: (-found[way], way))
-        title = f"MAP@10 among {'all items' if scope == 'catalogue' else 'known items'}"
-        label = f"{title}: {listed([f'{way} {number(found[way])}' for way in ways])}"
-        chart = interval_chart(ways, [Point(0, found[way]) for way in ways], styles=[0] * len(ways), label=label)
-        rows = [[name_of(way), number(found[way])] for way in ways]
-        charts.append(with_table(title, chart, table(f"{title}, {name}", ["Ordered by", "MAP@10"], rows)))
-    return charts
+        tried = _mapping(_mapping(contest).get("validation"))
+        ways = {str(way): float(value) for way, value in tried.items() if _is_number(value)}
+        if ways:
+            found["all items" if scope == "catalogue" else "known items"] = dict(
+                sorted(ways.items(), key=lambda way: (-way[1], way[0]))
+            )
+    return found
+
+
+def _contest_chart(scope: str, ways: Mapping[str, float]) -> Html:
+    title = f"MAP@10 among {scope}"
+    label = f"{title}: {listed([f'{way} {number(value)}' for way, value in ways.items()])}"
+    points = [Point(0, value) for value in ways.values()]
+    return chart_figure(title, interval_chart(list(ways), points, styles=[0] * len(ways), label=label))
+
+
+def _contest_table(scope: str, ways: Mapping[str, float]) -> Html:
+    rows = [[name_of(way), number(value)] for way, value in ways.items()]
+    return table(f"MAP@10 among {scope}", ["Ordered by", "MAP@10"], rows)
 
 
 def _folds(name: str, folds: Mapping[str, Any]) -> Html:
@@ -112,8 +129,8 @@ def _points(curve: Curve, key: str) -> list[Point]:
     return [Point(entry.get("trees", epoch), entry[key]) for epoch, entry in enumerate(curve, 1) if key in entry]
 
 
-def _x_title(curve: Curve) -> str:
-    return "Trees" if any("trees" in entry for entry in curve) else "Epoch"
+def _x_title(runs: Mapping[str, Curve]) -> str:
+    return "Trees" if any("trees" in entry for curve in runs.values() for entry in curve) else "Epoch"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

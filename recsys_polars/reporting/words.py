@@ -28,7 +28,12 @@ def metric_title(metric: str, k: int) -> str:
 
 def number(value: float | None, *, signed: bool = False) -> str:
     """Return a figure with four decimals."""
-    return NOTHING if value is None else f"{value:+.4f}" if signed else f"{value:.4f}"
+    return NOTHING if value is None else with_minus(f"{value:+.4f}" if signed else f"{value:.4f}")
+
+
+def with_minus(text: str) -> str:
+    """Return a number with a minus instead of a hyphen."""
+    return text.replace("-", "−")
 
 
 def interval(row: Mapping[str, Any], *, signed: bool = False) -> str:

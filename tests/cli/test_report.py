@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from recsys_polars.cli import demo
 from tests.browser import Tab, browser_tab
 from tests.cli.conftest import START, good_log, invoke
 
@@ -237,3 +238,14 @@ def test_printing_unfolds_the_figures(tab: Tab, report: Path) -> None:
     printed = tab.ask(height)
     tab.do("Emulation.setEmulatedMedia", media="")
     assert printed > 50
+
+
+def test_the_demo_leaves_a_report(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "NAMES", ("popularity",))
+    monkeypatch.chdir(tmp_path)
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[-1].endswith("all of it and more: data/demo/report.html")
+    text = Path("data/demo/report.html").read_text(encoding="utf-8")
+    assert "651, 2 of them cold" in text
+    assert " ms</td>" in text, "the demo knows how long a ranking took"
