@@ -48,7 +48,7 @@ def command() -> None:
         judged = evaluating.judge(list(files.values()), path)
         evaluation = evaluating.figures_of(judged)
         shelves = read_shelves(judged.lists, judged.store)
-        write_text(REPORT, report(judged, evaluation, rank_seconds=seconds))
+        write_text(REPORT, report(judged, evaluation, rank_seconds=seconds, progress=bars))
     click.echo()
     evaluate.print_figures(evaluation, seconds)
     for shelf in shelves:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from recsys_polars.cli.shared import LARGEST_K, Command, print_table, say, store_option
+from recsys_polars.cli.shared import LARGEST_K, Bars, Command, print_table, say, store_option
 from recsys_polars.disk import write_text
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def command(
     judged = judge(predictions, store, k=k, users=users)
     evaluation = figures_of(judged)
     if report_file is not None:
-        write_text(report_file, report(judged, evaluation))
+        with Bars() as bars:
+            write_text(report_file, report(judged, evaluation, progress=bars))
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
         write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))

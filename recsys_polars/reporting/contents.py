@@ -48,7 +48,6 @@ class Contents:
     Attributes:
         data: what was judged, in words, by what it is.
         k: length of the lists that were judged.
-        truth_users, cold_users: users that were judged, and how many of them had no positive before the test cut.
         models: their names; the first is what the others are compared with.
         figures, differences: name, metric, value, low, high; see `recipes.evaluate.Evaluation`.
         by_history, by_warmth, by_popularity: name, and what `breakdowns` returns.
@@ -63,8 +62,6 @@ class Contents:
 
     data: Mapping[str, str]
     k: int
-    truth_users: int
-    cold_users: int
     models: Sequence[str]
     figures: pl.DataFrame
     differences: pl.DataFrame

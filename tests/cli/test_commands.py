@@ -61,7 +61,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--device": "auto",
         "--memory": 2_000_000_000,
     },
-    "evaluate": {"--store": Path("data/store"), "-k": 10, "--users": "test", "--json": None},
+    "evaluate": {"--store": Path("data/store"), "-k": 10, "--users": "test", "--json": None, "--report": None},
 }
 """The options of the contract that have a default."""
 

@@ -13,6 +13,7 @@ import pytest
 from recsys_polars.cli import demo
 from tests.browser import Tab, browser_tab
 from tests.cli.conftest import START, good_log, invoke
+from tests.forging import forge
 
 PIXEL = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
 TITLES = (
@@ -100,6 +101,17 @@ def test_a_report_of_warm_users_says_whom_it_judged(accept: Callable[..., str], 
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "those who had liked something before the cut" in text
     assert "NDCG@3" in text
+
+
+def test_a_manifest_that_says_something_else_is_not_believed(
+    accept: Callable[..., str], world: Any, store: Path, tmp_path: Path
+) -> None:
+    odd = {"steps": [5, {"name": ["x"], "rows_in": "<b>many</b>"}], "counts": [], "parameters": {"split": {"a": "<i>"}}}
+    forge(store, lambda manifest: manifest | odd)
+    accept("evaluate", world.predictions, "--store", store, "--report", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<b>" not in text
+    assert "<i>" not in text
 
 
 @pytest.mark.parametrize("where", ["folder", "missing/report.html"])

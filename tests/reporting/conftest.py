@@ -55,8 +55,6 @@ def contents() -> Contents:
     return Contents(
         data={"Store": HOSTILE},
         k=K,
-        truth_users=3,
-        cold_users=1,
         models=list(LISTS),
         figures=stacked(lambda name, _: metrics.summarise(users[name], n_items=len(ITEMS), seed=0)),
         differences=difference.select(pl.lit(HOSTILE).alias("name"), pl.all()),
