@@ -116,7 +116,7 @@ def stacked_bars(names: Sequence[str], shares: Sequence[Sequence[float]], *, lab
             if share > 0:
                 bars.append(element("rect", x=begin, y=28 * row + 6, width=end - begin, height=22, class_=f"d{place}"))
             if share >= 0.1:
-                text = f"{share:.0%}"
+                text = f"{100 * share:.0f} %"
                 bars.append(element("text", text, x=(begin + end) / 2, y=28 * row + 21, class_=f"middle on{place}"))
             left += share
     return _svg(28 * len(names) + 8, label, *bars)

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 def by_history(contents: Contents) -> Html:
     """Return the figures by how much users had liked, and of cold against warm users."""
     told = f"Users in groups by how many items they had liked before the cut; n users are in a group. {_FEW_TOLD}"
-    of_warmth = "Cold users had liked nothing before the cut: popularity serves them, whatever the model."
+    of_warmth = "Cold users had liked nothing before the cut; rank gives them what is popular, whatever the model."
     names = {0: "Cold", 1: "Warm"}
     caption = "Cold against warm users, with 95 % intervals"
     return join(
@@ -60,8 +60,7 @@ def _chart(contents: Contents, frame: pl.DataFrame, metric: str, x_title: str) -
         for place, group in enumerate(groups)
     ]
     title = metric_title(metric, contents.k)
-    told = [f"{name}, {_title(row)}: {figure(row)}" for name, rows in by_model.items() for row in rows]
-    label = f"{title} by {x_title.lower()}. {listed(told)}"
+    label = f"{title} by {x_title.lower()}; the highest of each group: {listed(_highest(by_model))}"
     chart = line_chart(lines, x_ticks=ticks, x_title=x_title, label=label, joined=False)
     return chart_figure(title, chart)
 
@@ -81,6 +80,15 @@ def _table(contents: Contents, frame: pl.DataFrame, caption: str, names: Mapping
     ]
     columns = ["Group", "Users", "Metric", *map(name_of, contents.models)]
     return table(caption, columns, rows)
+
+
+def _highest(by_model: Mapping[str, list[Row]]) -> list[str]:
+    """Which model is ahead in each group, in words."""
+    told = []
+    for of_group in zip(*by_model.values(), strict=True):
+        ahead, row = max(zip(by_model, of_group, strict=True), key=lambda model: model[1]["value"])
+        told.append(f"{_title(row)}, {ahead} {figure(row)}")
+    return told
 
 
 def _rows(frame: pl.DataFrame, name: str, metric: str) -> list[Row]:

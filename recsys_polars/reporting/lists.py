@@ -67,7 +67,7 @@ def _by_k(contents: Contents, metric: str, ks: Sequence[int]) -> Html:
     found = {name: contents.over_k.filter(name=name, metric=metric).to_dicts() for name in contents.models}
     lines = [Line(style, [Point(row["k"], row["value"]) for row in rows]) for style, rows in enumerate(found.values())]
     title = f"{metric.capitalize()} by k"
-    told = [f"{name} at {row['k']}: {figure(row)}" for name, rows in found.items() for row in rows]
+    told = [f"{name} at {row['k']}: {figure(row)}" for name, rows in found.items() for row in (rows[0], rows[-1])]
     ticks = [Tick(k, str(k)) for k in ks] if max(ks) <= _SHORT else number_ticks(1, max(ks), whole=True)
     return chart_figure(title, line_chart(lines, x_ticks=ticks, x_title="k", label=f"{title}. {listed(told)}"))
 

@@ -50,7 +50,7 @@ def figure(row: Mapping[str, Any], *, signed: bool = False) -> str:
 
 def share(value: float | None) -> str:
     """Return a share in percent."""
-    return NOTHING if value is None else f"{value:.1%}"
+    return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 def group_title(lowest: int, highest: int | None) -> str:
