@@ -64,7 +64,7 @@ def _card(card: Card) -> Html:
     address = card.image_url if origin_of(card.image_url) is not None else None
     image = element("span", class_="cover", data_image=address) if address else ""
     hit = element("span", "✓ ", element("span", "taken next: ", class_="unseen")) if card.is_hit else ""
-    return element("li", image, hit, name_of(card.title), class_="hit" if card.is_hit else None)
+    return element("li", hit, name_of(card.title), image, class_="hit" if card.is_hit else None)
 
 
 def _cards(contents: Contents) -> Iterator[Card]:

@@ -11,6 +11,9 @@ button.addEventListener("click", () => {
     image.src = place.dataset.image;
     place.replaceChildren(image);
   }
-  document.getElementById("images-loaded").textContent = `${places.length} images asked for.`;
-  button.hidden = true;
+  const told = document.getElementById("images-loaded");
+  told.textContent = `${places.length} images were asked for.`;
+  told.tabIndex = -1; // the keyboard stays where it was when the button goes
+  button.parentElement.replaceChildren(told);
+  told.focus();
 });
