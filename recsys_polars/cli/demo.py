@@ -45,8 +45,8 @@ def command() -> None:
             figures = ranking.rank(path, file, RankSettings(kind=kind), progress=bars)
             say(rank.summary(figures, file))
             seconds[kind] = figures["rank_seconds"]
-        judged = evaluating.judge(list(files.values()), path)
-        evaluation = evaluating.figures_of(judged)
+        judged = evaluating.judge(list(files.values()), path, progress=bars)
+        evaluation = evaluating.figures_of(judged, progress=bars)
         shelves = read_shelves(judged.lists, judged.store)
         write_text(REPORT, report(judged, evaluation, rank_seconds=seconds, progress=bars))
     click.echo()

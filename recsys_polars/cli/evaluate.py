@@ -56,10 +56,10 @@ def command(
     from recsys_polars.recipes.evaluate import figures_of, judge
     from recsys_polars.recipes.report import report
 
-    judged = judge(predictions, store, k=k, users=users)
-    evaluation = figures_of(judged)
-    if report_file is not None:
-        with Bars() as bars:
+    with Bars() as bars:
+        judged = judge(predictions, store, k=k, users=users, progress=bars)
+        evaluation = figures_of(judged, progress=bars)
+        if report_file is not None:
             write_text(report_file, report(judged, evaluation, progress=bars))
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}

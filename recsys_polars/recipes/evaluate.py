@@ -16,7 +16,7 @@ from recsys_polars.artefacts import current_generation
 from recsys_polars.disk import fingerprint
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models import NAMES
-from recsys_polars.recipes import history_before
+from recsys_polars.recipes import Progress, history_before, silent
 from recsys_polars.recipes.rank import METADATA_KEY
 from recsys_polars.recipes.trained import model_folder
 from recsys_polars.sealing import is_sealed
@@ -77,12 +77,16 @@ class Evaluation:
     differences: pl.DataFrame
 
 
-def evaluate(files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test") -> Evaluation:
+def evaluate(
+    files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
+) -> Evaluation:
     """Judge predictions against the test part of the store at `path`; see `judge`."""
-    return figures_of(judge(files, path, k=k, users=users))
+    return figures_of(judge(files, path, k=k, users=users, progress=progress), progress=progress)
 
 
-def judge(files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test") -> Judged:
+def judge(
+    files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
+) -> Judged:
     """Read predictions, and judge the list of every user against the test part of the store at `path`.
 
     Args:
@@ -90,6 +94,7 @@ def judge(files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "tes
         path: the store.
         k: length of the list that is judged.
         users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
+        progress: told of each file.
 
     Raises:
         InputError: a file that can't be read, or no truth to judge by.
@@ -103,24 +108,24 @@ def judge(files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "tes
     popularity = counting.popularity(history).collect()
     runs: dict[str, dict[str, Any]] = {}
     lists: dict[str, pl.DataFrame] = {}
+    users_of: dict[str, pl.DataFrame] = {}
     read = [(file, *_read(file, store, k=k)) for file in files]
     kinds = [str(run.get("model", file.stem)) for file, _, run in read]
     for (file, predictions, run), kind in zip(read, kinds, strict=True):
+        progress("judge lists", len(lists), len(files))
         name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
         runs[name] = {**run, "file": str(file), "train_seconds": _train_seconds(run, store)}
         lists[name] = predictions
-    users_of = {
-        name: metrics.add_list_figures(
+        users_of[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=likes.height
         )
-        for name, predictions in lists.items()
-    }
     item_ids = store.scan("items").select("item_id").collect()["item_id"]
     return Judged(store, k, users, item_ids, truth, likes, popularity, runs, lists, users_of)
 
 
-def figures_of(judged: Judged) -> Evaluation:
+def figures_of(judged: Judged, *, progress: Progress = silent) -> Evaluation:
     """Return the figures over all users, with their intervals."""
+    progress("draw users for intervals", 0, 0)
     users_of, n_items = judged.users_of, len(judged.item_ids)
     first = next(iter(users_of.values()))
     summaries = {name: metrics.summarise(one, n_items=n_items, seed=SEED) for name, one in users_of.items()}
