@@ -13,10 +13,10 @@ from recsys_polars.reporting.html import Html, element, join
 from recsys_polars.reporting.words import with_minus
 
 WIDTH = 360
-_NAMES = 92
+_NAMES = 104
 """Room for names, left of a chart."""
 _COLOURS = 8
-_CLIPPED = 15
+_CLIPPED = 19
 
 
 class Point(NamedTuple):
@@ -87,7 +87,7 @@ def line_chart(
     y = _scale(low, high, 182, 12)
     xs = [*(point.x for point in points), *(tick.place for tick in x_ticks)]
     beside = 0.0 if joined else 0.5
-    x = _scale(min(xs) - beside, max(xs) + beside, 44, WIDTH - 12)
+    x = _scale(min(xs) - beside, max(xs) + beside, 52 if joined else 44, WIDTH - 12)
     step = 0.0 if joined else min(9.0, 0.8 * (x(1) - x(0)) / len(lines))
     shifts = [(number - (len(lines) - 1) / 2) * step for number in range(len(lines))]
     bottom = 227 if any(tick.beneath for tick in x_ticks) else 216
