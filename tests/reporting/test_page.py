@@ -194,6 +194,24 @@ def test_groups_of_few_users_are_shown_and_marked(read: Reader) -> None:
     assert "no interval" in read.texts
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "sign"), [(0.2, 0.1, 0.3, " ▲"), (-0.2, -0.3, -0.1, " ▼"), (0.2, -0.1, 0.3, "")]
+)
+def test_a_difference_is_marked_where_its_whole_interval_lies_on_one_side(
+    contents: Contents, value: float, low: float, high: float, sign: str
+) -> None:
+    differences = contents.differences.with_columns(value=pl.lit(value), low=pl.lit(low), high=pl.lit(high))
+    texts = Reader(page(replace(contents, differences=differences))).texts
+    number = f"{value:+.4f}".replace("-", "−")
+    assert f"{number}{sign}" in texts
+    assert any("chance alone could have made it" in text for text in texts) == (sign == "")
+
+
+def test_items_shown_are_of_those_of_their_tenth(contents: Contents) -> None:
+    text = page(contents)
+    assert "the most popular first: popularity 100.0 %, 100.0 %, 100.0 %, 0.0 %" in text
+
+
 def test_rows_of_the_build_and_times_are_told(read: Reader) -> None:
     assert {"1,234", "1,230", "90.0 s", "30,000 ms"} <= set(read.texts)
 
