@@ -20,7 +20,7 @@ LISTS = {
 TRUTH = {"amy": ["a", "d"], "bob": ["c"], "cy": ["g", "h"]}
 LIKES = {"amy": 4, "bob": 40}
 POPULARITY = {"a": 9, "b": 5, "c": 3, "d": 1}
-ITEMS = list("abcdefghij")
+ITEMS = list("abcdefghijklmnopqrst")
 
 
 def pairs_of(lists: dict[str, list[str]]) -> pl.DataFrame:

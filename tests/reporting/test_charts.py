@@ -53,6 +53,14 @@ def test_a_mark_lies_within_its_interval_and_in_proportion() -> None:
     assert (first - low) / (high - low) == pytest.approx(1 / 3, abs=0.001)
 
 
+@pytest.mark.parametrize("value", [0.2, -0.2])
+def test_zero_is_on_the_axis_of_intervals(value: float) -> None:
+    chart = interval_chart(["a"], [Point(0, value, value - 0.05, value + 0.05)], styles=[0], label="one")
+    [zero] = [line for line in re.findall("<line [^>]*>", chart) if 'class="zero"' in line]
+    [(place,)], [(mark,)] = numbers(zero, "line", "x1"), numbers(chart, "circle", "cx")
+    assert (mark > place) == (value > 0)
+
+
 def test_a_value_without_an_interval_has_no_line() -> None:
     assert "whisker" not in interval_chart(["a"], [Point(0, 0.2)], styles=[0], label="one")
 

@@ -209,7 +209,7 @@ def test_a_difference_is_marked_where_its_whole_interval_lies_on_one_side(
 
 def test_items_shown_are_of_those_of_their_tenth(contents: Contents) -> None:
     text = page(contents)
-    assert "the most popular first: popularity 100.0 %, 100.0 %, 100.0 %, 0.0 %" in text
+    assert "the most popular first: popularity 100.0 %, 50.0 %, 0.0 %" in text
 
 
 def test_rows_of_the_build_and_times_are_told(read: Reader) -> None:
