@@ -106,9 +106,7 @@ class Store:
         """
         path = self._file(f"{table}.safetensors")
         try:
-            # The torch reader maps the file; the numpy one would copy it.
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+            return mapped(path)
         except SafetensorError as error:
             raise ArtefactError(f"{path}: damaged ({error}); build the store again") from error
 
@@ -117,6 +115,13 @@ class Store:
         if name not in self._checked:
             self._checked[name] = checked_file(self.path / self.generation, name, self.manifest)
         return self._checked[name]
+
+
+def mapped(path: Path) -> dict[str, Any]:
+    """Return the arrays of a safetensors file by name, memory-mapped."""
+    # The torch reader maps the file; the numpy one would copy it.
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
 
 
 def identity_of(generation: str, manifest: Mapping[str, Any]) -> str:

@@ -7,12 +7,14 @@ import click
 
 from recsys_polars.cli import build_features, evaluate, rank, train
 from recsys_polars.cli.shared import Command, clipped, command_line, long_steps, note, print_table, say
+from recsys_polars.disk import write_text
 from recsys_polars.models import NAMES
 
 if TYPE_CHECKING:
-    from recsys_polars.recipes.shelves import Shelf
+    from recsys_polars.reporting.contents import Shelf
 
 FOLDER = Path("data/demo")
+REPORT = FOLDER / "report.html"
 
 
 @click.command("demo", cls=Command)
@@ -22,7 +24,7 @@ def command() -> None:
     \b
     recsys-polars demo
 
-    Builds a store, trains every model, ranks with each, and compares. All of it stays in data/demo.
+    Builds a store, trains every model, ranks with each, and compares. All of it stays in data/demo, with report.html.
     """
     from recsys_polars.models.protocol import FitSettings
     from recsys_polars.recipes import build as building
@@ -30,6 +32,7 @@ def command() -> None:
     from recsys_polars.recipes import rank as ranking
     from recsys_polars.recipes import train as training
     from recsys_polars.recipes.raw import BuildSettings
+    from recsys_polars.recipes.report import report
     from recsys_polars.recipes.shelves import read_shelves
     from recsys_polars.recipes.sides import RankSettings
 
@@ -45,15 +48,17 @@ def command() -> None:
             figures = ranking.rank(path, file, RankSettings(kind=kind), progress=progress)
             note(rank.summary(figures, file))
             seconds[kind] = figures["rank_seconds"]
-        evaluation = evaluating.evaluate(list(files.values()), path, progress=progress)
-        shelves = read_shelves(files, path)
+        judged = evaluating.judge(list(files.values()), path, progress=progress)
+        evaluation = evaluating.figures_of(judged, progress=progress)
+        shelves = read_shelves(judged.lists, judged.store)
+        write_text(REPORT, report(judged, evaluation, rank_seconds=seconds, progress=progress))
     click.echo()
     evaluate.print_figures(evaluation, seconds)
     for shelf in shelves:
         click.echo()
         _print_shelf(shelf)
     say(
-        f"{evaluate.summary(evaluation)}; * marks what the user took next",
+        f"{evaluate.summary(evaluation)}; * marks what the user took next; all of it and more: {REPORT}",
         evaluate.counts(evaluation),
         following=command_line("build-features", "--interactions", "YOUR.csv"),
     )
@@ -61,9 +66,12 @@ def command() -> None:
 
 def _print_shelf(shelf: "Shelf") -> None:
     columns = {
-        "liked": shelf.liked,
-        **{kind: [f"{'*' if hit else ' '} {title}" for title, hit in given] for kind, given in shelf.given.items()},
-        "took next": shelf.taken,
+        "liked": [card.title for card in shelf.liked],
+        **{
+            kind: [f"{'*' if card.is_hit else ' '} {card.title}" for card in given]
+            for kind, given in shelf.given.items()
+        },
+        "took next": [card.title for card in shelf.taken],
     }
     height = max(len(titles) for titles in columns.values())
     padded = [[*titles, *[""] * (height - len(titles))] for titles in columns.values()]

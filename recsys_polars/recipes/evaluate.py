@@ -24,6 +24,36 @@ from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
 
 SEED = 42
+Users = Literal["test", "warm"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions, and what they are judged by.
+
+    Attributes:
+        store: open, so that it isn't removed meanwhile.
+        k: length of the lists that are judged.
+        users: which truth counts; see `judge`.
+        item_ids: the catalogue.
+        truth: user_id, item_id: the liked pairs of the test part.
+        likes: user_id, n_positives before the test cut; users without one are cold.
+        popularity: item_id, n_positives before the test cut.
+        runs: what each file says of its making, by name.
+        lists: `Predictions` of each file, by name.
+        users_of: the figures of each user by each file, by name; see `metrics.add_list_figures`.
+    """
+
+    store: Store
+    k: int
+    users: Users
+    item_ids: pl.Series
+    truth: pl.DataFrame
+    likes: pl.DataFrame
+    popularity: pl.DataFrame
+    runs: Mapping[str, Mapping[str, Any]]
+    lists: Mapping[str, pl.DataFrame]
+    users_of: Mapping[str, pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -48,14 +78,16 @@ class Evaluation:
 
 
 def evaluate(
-    files: Sequence[Path],
-    path: Path,
-    *,
-    k: int = 10,
-    users: Literal["test", "warm"] = "test",
-    progress: Progress = silent,
+    files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
 ) -> Evaluation:
-    """Judge predictions against the test part of the store at `path`.
+    """Judge predictions against the test part of the store at `path`; see `judge`."""
+    return figures_of(judge(files, path, k=k, users=users, progress=progress), progress=progress)
+
+
+def judge(
+    files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
+) -> Judged:
+    """Read predictions, and judge the list of every user against the test part of the store at `path`.
 
     Args:
         files: Parquet files of `Predictions`.
@@ -71,35 +103,43 @@ def evaluate(
     """
     store = open_store(path)
     history = history_before(store, "test")
-    warm = history.filter(pl.col("label") == 1).select("user_id").unique().collect()
-    truth = _truth(store, warm if users == "warm" else None)
+    likes = history.filter(pl.col("label") == 1).group_by("user_id").agg(n_positives=pl.len()).collect()
+    truth = _truth(store, likes if users == "warm" else None)
     popularity = counting.popularity(history).collect()
-    n_items = store.scan("items").select(pl.len()).collect().item()
     runs: dict[str, dict[str, Any]] = {}
-    judged: dict[str, pl.DataFrame] = {}
+    lists: dict[str, pl.DataFrame] = {}
+    users_of: dict[str, pl.DataFrame] = {}
     read = [(file, *_read(file, store, k=k)) for file in files]
     kinds = [str(run.get("model", file.stem)) for file, _, run in read]
     for (file, predictions, run), kind in zip(read, kinds, strict=True):
-        progress("judge lists", len(judged), len(files))
+        progress("judge lists", len(lists), len(files))
         name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
         runs[name] = {**run, "file": str(file), "train_seconds": _train_seconds(run, store)}
-        judged[name] = metrics.add_list_figures(
-            metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=warm.height
+        lists[name] = predictions
+        users_of[name] = metrics.add_list_figures(
+            metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=likes.height
         )
+    item_ids = store.scan("items").select("item_id").collect()["item_id"]
+    return Judged(store, k, users, item_ids, truth, likes, popularity, runs, lists, users_of)
+
+
+def figures_of(judged: Judged, *, progress: Progress = silent) -> Evaluation:
+    """Return the figures over all users, with their intervals."""
     progress("draw users for intervals", 0, 0)
-    first = next(iter(judged.values()))
-    summaries = {name: metrics.summarise(one, n_items=n_items, seed=SEED) for name, one in judged.items()}
+    users_of, n_items = judged.users_of, len(judged.item_ids)
+    first = next(iter(users_of.values()))
+    summaries = {name: metrics.summarise(one, n_items=n_items, seed=SEED) for name, one in users_of.items()}
     differences = {
-        name: metrics.compare(one, first, n_items=n_items, seed=SEED) for name, one in list(judged.items())[1:]
+        name: metrics.compare(one, first, n_items=n_items, seed=SEED) for name, one in list(users_of.items())[1:]
     }
-    truth_users = truth.select("user_id").unique()
+    truth_users = judged.truth.select("user_id").unique()
     return Evaluation(
-        k=k,
+        k=judged.k,
         truth_users=truth_users.height,
-        cold_users=truth_users.join(warm, on="user_id", how="anti").height,
-        runs=runs,
-        figures=_stack(summaries),
-        differences=_stack(differences),
+        cold_users=truth_users.join(judged.likes, on="user_id", how="anti").height,
+        runs=judged.runs,
+        figures=stacked(summaries),
+        differences=stacked(differences),
     )
 
 
@@ -148,15 +188,18 @@ def _run(metadata: bytes, file: Path) -> dict[str, Any]:
     return run
 
 
-def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
-    """How long the model was trained, if it is still the one in the store."""
+def trained_by(run: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None:
+    """Return the manifest of the model that made a file's predictions, if it is still the one in the store."""
     kind = str(run.get("model"))
     if not is_kind(kind) or not (model_folder(store, kind) / "CURRENT").is_file():
         return None
     manifest = current_generation(model_folder(store, kind))[1]
-    seconds = manifest.get("seconds")
-    is_same = fingerprint(manifest["files"]) == run.get("model_files")
-    return float(seconds) if is_same and isinstance(seconds, int | float) else None
+    return manifest if fingerprint(manifest["files"]) == run.get("model_files") else None
+
+
+def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
+    seconds = (trained_by(run, store) or {}).get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:
@@ -165,6 +208,7 @@ def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:
     return next(free for free in chain([name], numbered) if free not in taken)
 
 
-def _stack(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def stacked(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return tables as one, with the name of each in front."""
     named = [table.select(pl.lit(name).alias("name"), pl.all()) for name, table in tables.items()]
     return pl.concat(named) if named else pl.DataFrame()

@@ -65,7 +65,7 @@ CONTRACT: dict[str, dict[str, Any]] = {
         "--engine": "local",
         "--spark-master": None,
     },
-    "evaluate": {"--store": Path("data/store"), "-k": 10, "--users": "test", "--json": None},
+    "evaluate": {"--store": Path("data/store"), "-k": 10, "--users": "test", "--json": None, "--report": None},
 }
 """The options of the contract that have a default."""
 

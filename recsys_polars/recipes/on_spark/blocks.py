@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from safetensors.numpy import save
 
 from recsys_polars.artefacts import MANIFEST, PUBLISHED
 from recsys_polars.errors import InputError
@@ -23,12 +24,12 @@ from recsys_polars.recipes import knowledge_before, silent
 from recsys_polars.recipes.rank import USERS_AT_ONCE, ranked_part
 from recsys_polars.recipes.sides import Job, RankSettings, parse_candidates_from, queue_of, refuse_for_auto
 from recsys_polars.spark.session import on_worker
-from recsys_polars.store import Store, open_store
+from recsys_polars.store import Store, mapped, open_store
 
 DDL = "user_id string, rank int, item_id string, score float"
 ITEM_SIDE = ("item_features.parquet", "item_features.safetensors")
 _SPARKS = pa.schema([("user_id", pa.string()), ("rank", pa.int32()), ("item_id", pa.string()), ("score", pa.float32())])
-_COUNTS, _CANDIDATES = "item-positives.npy", "candidates.npy"
+_ARRAYS = "arrays.safetensors"
 _Batches = Iterator[pa.RecordBatch]
 
 
@@ -65,10 +66,8 @@ def pack(path: Path, store: Store, kinds: Sequence[str], counts: Rows, candidate
         for file in files:
             if file.is_file():
                 archive.write(file, file.relative_to(store.path))
-        for name, rows in ((_COUNTS, counts), (_CANDIDATES, candidates)):
-            if rows is not None:
-                with archive.open(name, "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.ascontiguousarray(rows), allow_pickle=False)
+        arrays = {"item_positives": counts, **({} if candidates is None else {"candidates": candidates})}
+        archive.writestr(_ARRAYS, save({name: np.ascontiguousarray(rows) for name, rows in arrays.items()}))
 
 
 def rank_blocks_of(archive: str, shared: Shared) -> Callable[[_Batches], _Batches]:
@@ -114,15 +113,8 @@ def take_gpu() -> None:
 @cache
 def _opened(folder: str) -> tuple[Store, ItemSide, Rows, Rows | None]:
     """Open what was shared, once in each worker."""
-    path = Path(folder)
-    store = open_store(path)
-    candidates = path / _CANDIDATES
-    return (
-        store,
-        items_before(store, "test"),
-        np.load(path / _COUNTS, allow_pickle=False),
-        np.load(candidates, allow_pickle=False) if candidates.is_file() else None,
-    )
+    store, arrays = open_store(Path(folder)), mapped(Path(folder) / _ARRAYS)
+    return store, items_before(store, "test"), arrays["item_positives"], arrays.get("candidates")
 
 
 @cache

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from safetensors.numpy import save_file
 
 from recsys_polars import user_means
 from recsys_polars.recipes.on_spark.kept import Kept
 from recsys_polars.spark.files import ship
+from recsys_polars.store import mapped
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,8 +35,8 @@ def keep_means(
         kept: where to.
         n_rows: how many rows `known` has at most.
     """
-    files = [kept.here / "vectors.npy", kept.here / "items.parquet"]
-    np.save(files[0], vectors, allow_pickle=False)
+    files = [kept.here / "vectors.safetensors", kept.here / "items.parquet"]
+    save_file({"vectors": np.ascontiguousarray(vectors)}, files[0])
     item_ids.to_frame("item_id").write_parquet(files[1])
     average = _averages(*(ship(kept.session, file) for file in files))
     liked = known.filter("label = 1").select("user_id", "item_id")
@@ -47,7 +49,7 @@ def _averages(vectors_name: str, items_name: str) -> Callable[[_Batches], _Batch
         from pyspark import SparkFiles
 
         # Mapped, so that the workers of a machine share one copy.
-        vectors = np.load(SparkFiles.get(vectors_name), mmap_mode="r", allow_pickle=False)
+        vectors = mapped(Path(SparkFiles.get(vectors_name)))["vectors"]
         item_ids = pl.read_parquet(Path(SparkFiles.get(items_name)), glob=False)["item_id"]
         for pairs in whole_users(batches):
             rows = item_ids.search_sorted(pairs["item_id"])

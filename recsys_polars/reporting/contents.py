@@ -1,0 +1,77 @@
+"""What a report says: figures, and a few users' lists. Nothing here is markup."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import polars as pl
+
+
+class Card(NamedTuple):
+    """An item as a reader sees it; `is_hit`: it stands in a list, and the user took it next."""
+
+    title: str
+    image_url: str | None = None
+    is_hit: bool = False
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One user, in titles.
+
+    Attributes:
+        user_id: who.
+        liked: their latest positives before the test cut, the latest first.
+        taken: their positives in the test part.
+        given: the list of each predictions file, best first, by name.
+    """
+
+    user_id: str
+    liked: list[Card]
+    taken: list[Card]
+    given: dict[str, list[Card]]
+
+
+class Ranking(NamedTuple):
+    """What making a model's lists took; None where it isn't known."""
+
+    train_seconds: float | None
+    rank_seconds: float | None
+    users: int | None
+    items: int | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report says. In every frame `name` is a model's, and value, low and high a figure and its 95 % interval.
+
+    Attributes:
+        data: what was judged, in words, by what it is.
+        k: length of the lists that were judged.
+        models: their names; the first is what the others are compared with.
+        figures, differences: name, metric, value, low, high; see `recipes.evaluate.Evaluation`.
+        by_history, by_warmth, by_popularity: name, and what `breakdowns` returns.
+        over_k: name, k, metric, value, low, high.
+        shares: name (one is "", what users took), and what `breakdowns.shares_of_deciles` returns.
+        deciles: decile, n_items, most, fewest (n_positives of an item).
+        trainings: of the models whose manifest is known, what it says.
+        rankings: of every model.
+        steps: of the build: name, rows_in, rows_out, merged, rejected.
+        shelves: example users.
+    """
+
+    data: Mapping[str, str]
+    k: int
+    models: Sequence[str]
+    figures: pl.DataFrame
+    differences: pl.DataFrame
+    by_history: pl.DataFrame
+    by_warmth: pl.DataFrame
+    by_popularity: pl.DataFrame
+    over_k: pl.DataFrame
+    shares: pl.DataFrame
+    deciles: pl.DataFrame
+    trainings: Mapping[str, Mapping[str, Any]]
+    rankings: Mapping[str, Ranking]
+    steps: Sequence[Mapping[str, Any]]
+    shelves: Sequence[Shelf]

@@ -1,0 +1,113 @@
+"""What `evaluate --report` puts on its page, against plain loops over the files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recsys_polars.recipes import report as recipe
+from recsys_polars.recipes.evaluate import SEED, figures_of, judge
+from recsys_polars.reporting.contents import Contents
+from recsys_polars.store import open_store
+from tests.oracles import breakdowns as oracle
+
+K = 3
+
+
+@pytest.fixture(scope="module")
+def lists_file(accept: Callable[..., str], world: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lists that are longer than what is judged, of users who took nothing, too."""
+    out = tmp_path_factory.mktemp("lists") / "p.parquet"
+    accept("rank", "--store", world.store, "--model", "catboost", "--users", "all", "-k", "10", "--out", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def contents(world: Any, lists_file: Path) -> Contents:
+    """What the page of those lists would be made of."""
+    made: list[Contents] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "page", lambda contents: made.append(contents) or "")
+        judged = judge([lists_file], world.store, k=K)
+        recipe.report(judged, figures_of(judged), rank_seconds={"catboost": 2.0})
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def lists(lists_file: Path) -> dict[str, list[str]]:
+    return lists_of(pl.read_parquet(lists_file).sort("user_id", "rank"))
+
+
+@pytest.fixture(scope="module")
+def pairs(world: Any) -> pl.DataFrame:
+    liked = open_store(world.store).scan("labelled").filter(pl.col("label") == 1).collect()
+    return liked.with_columns(is_test=pl.col("part") == "test").sort("user_id", "item_id")
+
+
+@pytest.fixture(scope="module")
+def truth(pairs: pl.DataFrame) -> dict[str, list[str]]:
+    return lists_of(pairs.filter("is_test"))
+
+
+def lists_of(pairs: pl.DataFrame) -> dict[str, list[str]]:
+    return {user: own["item_id"].to_list() for (user,), own in pairs.group_by("user_id", maintain_order=True)}
+
+
+def likes_by(pairs: pl.DataFrame, name: str) -> dict[str, int]:
+    return dict(pairs.filter(~pl.col("is_test")).group_by(name).len().iter_rows())
+
+
+def test_shares_are_of_the_places_that_are_judged(
+    contents: Contents, world: Any, lists: Any, truth: Any, pairs: pl.DataFrame
+) -> None:
+    judged = {user: items[:K] for user, items in lists.items() if user in truth}
+    assert len(judged) < len(lists), "users without truth have lists, too"
+    catalogue = [f"i{number:03}" for number in range(20)]
+    for name, of_users in (("catboost", judged), ("taken next", truth)):
+        expected = oracle.shares(of_users, catalogue, likes_by(pairs, "item_id"), SEED)
+        found = contents.shares.filter(name=name).drop("name", "decile").rows()
+        for row, expected_row in zip(found, expected, strict=True):
+            assert row == pytest.approx(expected_row, abs=1e-9)
+
+
+def test_groups_are_of_all_users_who_took_something(
+    contents: Contents, lists: Any, truth: Any, pairs: pl.DataFrame
+) -> None:
+    sets = {user: set(items) for user, items in truth.items()}
+    expected = oracle.by_history(lists, sets, likes_by(pairs, "user_id"), K, SEED)
+    found = contents.by_history.filter(metric="ndcg").select("lowest", "highest", "n_users", "value").rows()
+    assert {row[:2]: row[2] for row in found} == {group: n_users for group, [(n_users, _)] in expected.items()}
+    assert [row[3] for row in found] == pytest.approx([one["ndcg"][0] for _, [(_, one)] in sorted(expected.items())])
+
+
+def test_warm_users_are_one_group(contents: Contents) -> None:
+    groups = contents.by_warmth.select("lowest", "highest").unique().rows()
+    assert set(groups) <= {(0, 0), (1, None)}
+    assert (1, None) in groups
+
+
+def test_precision_is_followed_as_far_down_as_the_lists_go(contents: Contents) -> None:
+    assert contents.over_k["k"].unique().sort().to_list() == [1, 2, 3, 5, 7, 10]
+
+
+def test_example_users_have_their_own_hits(contents: Contents, lists: Any, truth: Any, pairs: pl.DataFrame) -> None:
+    titles = {f"i{number:03}": f"Title {number} alpha" for number in range(20)}
+    assert len(contents.shelves) == 5
+    for shelf in contents.shelves:
+        own = lists[shelf.user_id][:5]
+        shown = shelf.given["catboost"]
+        assert [card.title for card in shown] == [titles[item] for item in own]
+        assert [card.is_hit for card in shown] == [item in truth[shelf.user_id] for item in own]
+        assert {card.title for card in shelf.taken} <= {titles[item] for item in truth[shelf.user_id]}
+        liked = pairs.filter((pl.col("user_id") == shelf.user_id) & ~pl.col("is_test"))["item_id"]
+        assert {card.title for card in shelf.liked} <= {titles[item] for item in liked}
+    assert any(card.is_hit for shelf in contents.shelves for card in shelf.given["catboost"])
+
+
+def test_training_and_time_come_from_the_manifest_and_from_who_ranked(contents: Contents) -> None:
+    assert contents.trainings["catboost"]["kind"] == "catboost"
+    assert contents.rankings["catboost"].rank_seconds == 2.0
+    assert contents.rankings["catboost"].users == 30
+    assert contents.rankings["catboost"].train_seconds is not None
