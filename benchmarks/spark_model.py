@@ -64,7 +64,6 @@ class Sizes:
         users, items: of the store.
         pairs, repeats: rows of these tables.
         users_of_parts: summed over train, valid and test.
-        repeaters: users with a repeat.
         train, known: pairs known before the valid and the test cut.
         between: repeats of the valid part.
         liked_valid, liked_test: likes known before the valid and the test cut.
@@ -79,7 +78,6 @@ class Sizes:
     pairs: float
     repeats: float
     users_of_parts: float
-    repeaters: float
     train: float
     known: float
     between: float
@@ -128,8 +126,8 @@ def shuffled_rows(s: Sizes) -> dict[str, float]:
         "means-test": s.liked_test,
         f"before {AFTER_ALL}": s.users,
         "before users": s.liked_test + s.between + s.partitions * distinct(s.liked_test / s.partitions, s.items),
-        # Everyone, twice; means; the history, by pair, and then by user.
-        "users": 2 * (s.users + s.repeaters) + s.likers_test + history + distinct(s.known, s.users * s.partitions),
+        # Everyone, whose rows lie together; means; what each had.
+        "users": s.users + s.likers_test + distinct(s.known, s.users),
         "lists": s.users,
     }
 
@@ -159,7 +157,6 @@ def sizes_of(store: Store, *, scans: int, partitions: int) -> Sizes:
         pairs=files["labelled.parquet"]["rows"],
         repeats=files["repeats.parquet"]["rows"],
         users_of_parts=sum(part["users"] for part in parts.values()),
-        repeaters=store.scan("repeats").select(pl.col("user_id").n_unique()).collect().item(),
         train=parts["train"]["pairs"],
         known=parts["train"]["pairs"] + parts["valid"]["pairs"],
         between=counts["repeats"]["valid"],

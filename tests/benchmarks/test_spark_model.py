@@ -25,7 +25,6 @@ SIZES = Sizes(
     pairs=800,
     repeats=40,
     users_of_parts=120,
-    repeaters=20,
     train=600,
     known=700,
     between=15,

@@ -57,8 +57,12 @@ class _Tables:
         return history(self.labelled.sparkSession, self.labelled, self.repeats, before="test")
 
     def seen(self) -> "DataFrame":
-        """user_id and item_id of the pairs that a user had before the test cut."""
-        return self.history().select(*IDS).unionByName(self.filtered.select(*IDS))
+        """user_id and item_id of the pairs that a user had before the test cut: a repeat adds none."""
+        return self.labelled.filter("part <> 'test'").select(*IDS).unionByName(self.filtered.select(*IDS))
+
+    def users(self) -> "DataFrame":
+        """user_id of all users: who has a repeat has its first row too."""
+        return self.labelled.select("user_id").union(self.filtered.select("user_id")).distinct()
 
 
 def rank_on_spark(
@@ -208,24 +212,22 @@ def _users(tables: _Tables, kept: Kept, asked: str, *, means: bool) -> "DataFram
     """The users to rank, each once: user_id, is_known; items, n_positives and mean, null for none."""
     from pyspark.sql.functions import collect_list, lit
 
-    ids = [table.select("user_id") for table in (tables.labelled, tables.repeats, tables.filtered)]
-    everyone = ids[0].union(ids[1]).union(ids[2]).distinct()
     if asked == "all":
-        users = everyone
+        users = tables.users().withColumn("is_known", lit(True))
     elif asked == "test":
-        users = tables.labelled.filter("part = 'test'").select("user_id").distinct()
+        users = tables.labelled.filter("part = 'test'").select("user_id").distinct().withColumn("is_known", lit(True))
     else:
         path = _near(kept, asked)
         with said_of({path: asked}):
             given = read_ids(path, "user_id", option="--users")
-        users = to_spark(kept.session, given.to_frame())
-    known = users.join(everyone.withColumn("is_known", lit(True)), "user_id", "left")
+        known = tables.users().withColumn("is_known", lit(True))
+        users = to_spark(kept.session, given.to_frame()).join(known, "user_id", "left")
     positives = tables.user_means.filter("before = 'test'").select("user_id", "n_positives", *(["mean"] * means))
-    known = known.join(positives, "user_id", "left")
+    users = users.join(positives, "user_id", "left")
     if not means:
-        return known
+        return users
     had = tables.seen().groupBy("user_id").agg(collect_list("item_id").alias("items"))
-    return known.join(had, "user_id", "left")
+    return users.join(had, "user_id", "left")
 
 
 def _row_groups(kept: Kept, k: int) -> Iterator[pa.Table]:
