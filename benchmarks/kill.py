@@ -154,7 +154,10 @@ def _files(work: Path) -> list[str]:
 
 
 def _run(words: str) -> int:
-    return program.main(words.split(), standalone_mode=False) or 0
+    try:
+        program.main(words.split())
+    except SystemExit as left:
+        return int(left.code or 0)
 
 
 def _run_until(words: str, at: int) -> int:

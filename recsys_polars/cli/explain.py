@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recsys_polars.cli.shared import LARGEST_K, Command, clipped, print_table, say, store_option
-from recsys_polars.models import NAMES
+from recsys_polars.cli.values import ModelName, Whole
 
 if TYPE_CHECKING:
     from recsys_polars.recipes.explain import Explanation, Reason
@@ -20,16 +20,17 @@ _PROPOSERS = 3
 
 @click.command("explain", cls=Command)
 @click.argument("user")
-@click.option("--model", "kind", type=click.Choice(NAMES), help="Default: the model trained last.")
+@click.option("--model", "kind", type=ModelName(), help="Default: the model trained last.")
 @store_option
-@click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="Length of the list.")
+@click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of the list.")
 @click.option("--item", "item_id", metavar="ITEM", help="Explain where this item stands for the user, not the list.")
 def command(*, user: str, kind: str | None, store: Path, k: int, item_id: str | None) -> None:
-    """Explain the list that rank gives USER: how popular each item is, what it is like, what its score is made of.
+    """Explain why rank gives USER these items.
 
-    The parts add up to the score. Of catboost and auto they are the trees' Shapley values: what each kind of feature
-    adds to `base`, the mean of the rows that were learnt from. Of mlp and two-tower they are what each part of the
-    user's own mean adds to what the average user would have.
+    How popular each is, what it is like of what the user liked, what its score is made of: parts that add up to it. Of
+    catboost and auto they are the trees' Shapley values: what each kind of feature adds to `base`, the mean of the rows
+    that were learnt from. Of mlp and two-tower they are what each part of the user's own mean adds to what the average
+    user would have.
 
     \b
     recsys-polars explain 292

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from recsys_polars.cli.shared import Command, long_steps, say, store_option
+from recsys_polars.cli.values import OneOf, Whole
 from recsys_polars.models import NAMES
 
 LONGEST = 1000
@@ -13,15 +14,15 @@ LONGEST = 1000
 
 
 @click.command("export", cls=Command)
-@click.option("--model", "kind", type=click.Choice(NAMES), default="two-tower", show_default=True)
-@click.option("--to", type=click.Choice(["faiss", "parquet"]), required=True, help="faiss: an index of the items too.")
+@click.option("--model", "kind", type=OneOf(NAMES), default="two-tower", show_default=True, help="What to export.")
+@click.option("--to", type=OneOf(["faiss", "parquet"]), required=True, help="faiss: an index of the items too.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder to write.")
 @store_option
-@click.option(
-    "-k", type=click.IntRange(1, LONGEST), default=10, show_default=True, help="Length of the lists to measure by."
-)
+@click.option("-k", type=Whole(1, LONGEST), default=10, show_default=True, help="Length of the lists to measure by.")
 def command(*, kind: str, to: Literal["faiss", "parquet"], out: Path, store: Path, k: int) -> None:
-    """Write item and user vectors whose dot product is the score, for an index of vectors; measure what it finds.
+    """Write the vectors of a two-tower model.
+
+    Their dot product is the score: for an index of vectors, of which it measures what it finds.
 
     \b
     recsys-polars export --to parquet --out vectors
@@ -29,8 +30,8 @@ def command(*, kind: str, to: Literal["faiss", "parquet"], out: Path, store: Pat
     """
     from recsys_polars.recipes.export import export
 
-    with long_steps() as bars:
-        folder, facts = export(store, out, kind, to, k=k, progress=bars)
+    with long_steps() as progress:
+        folder, facts = export(store, out, kind, to, k=k, progress=progress)
     recall, index = facts["recall"], facts["files"].get("items.faiss")
     searched = f"{index['probes']} of the index's {index['lists']} lists" if index else "a search of all vectors"
     say(

@@ -5,15 +5,18 @@ from pathlib import Path
 import click
 
 from recsys_polars.cli.shared import LARGEST_K, Command, clipped, print_table, say, store_option
+from recsys_polars.cli.values import Whole
 
 
 @click.command("similar", cls=Command)
 @click.argument("item")
 @click.option("--block", metavar="NAME", help="The vectors to compare. Default: the text's, or else the store's first.")
 @store_option
-@click.option("-k", type=click.IntRange(1, LARGEST_K), default=10, show_default=True, help="How many.")
+@click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="How many.")
 def command(*, item: str, block: str | None, store: Path, k: int) -> None:
-    """Show the items whose vectors lie nearest to that of ITEM: exact cosines, equal ones by item_id.
+    """Show the items nearest to ITEM.
+
+    By the cosines of their vectors, exactly; equal ones by item_id.
 
     \b
     recsys-polars similar 260

@@ -120,9 +120,12 @@ def test_every_command_says_all_in_json_lines_where_that_is_asked_for(
         "build-features": ("--interactions", world.log, "--items", world.items, "--out", store),
         "audit-leaks": (store,),
         "tune": ("--model", "two-tower", "--trials", "1", *at),
-        "train": ("--model", "popularity", *at),
+        "train": ("--model", "two-tower", *at),
         "rank": ("--out", lists, *at),
         "evaluate": (lists, *at),
+        "explain": ("u001", *at),
+        "similar": ("i001", *at),
+        "export": ("--to", "parquet", "--out", tmp_path / "vectors", *at),
         "store list": at,
         "store verify": at,
         "store prune": at,
@@ -138,7 +141,7 @@ def test_every_command_says_all_in_json_lines_where_that_is_asked_for(
         assert all(isinstance(figure, int | float | None) for figure in found[-1]["figures"].values())
         begun, done = ([one["step"] for one in found if one["event"] == event] for event in ("step_begun", "step_done"))
         assert begun == done
-        assert begun or name in {"store list", "store prune"}
+        assert begun or name in {"explain", "similar", "store list", "store prune"}
 
 
 def test_the_figures_of_a_summary_are_those_of_the_line_and_the_next_command_is_a_field(

@@ -179,7 +179,7 @@ def test_a_scorer_says_whether_all_users_have_the_same_scores(kind, recipe, know
 
 
 @every_recipe
-@every_kind
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_parts_of_a_score_add_up_to_it(kind, recipe, known, fitted):
     model, items = fitted(kind, recipe), np.array([7, 0, 29, 7])
     scores = all_scores(model, known)
