@@ -38,12 +38,15 @@ def test_every_room_of_the_package_stands_in_the_tree() -> None:
 
 
 def test_every_launcher_is_a_command_or_the_tests() -> None:
-    without = {"store", "explain", "similar", "export", "completion"}
-    assert {entry.name for entry in (ROOT / "bin").iterdir()} == {*COMMANDS, "test"} - without
+    assert {entry.name for entry in (ROOT / "bin").iterdir()} == {*COMMANDS, "test"} - {"completion"}
 
 
-@pytest.mark.parametrize("words", re.findall(r"^\.venv/bin/recsys-polars (.+)$", README, re.MULTILINE))
-def test_every_command_without_a_launcher_that_the_readme_shows_exists(words: str) -> None:
+@pytest.mark.parametrize(
+    "words", re.findall(r"^(?:\$ )?(?:bin/|\.venv/bin/recsys-polars )([a-z-]+(?: .*)?)$", README, re.MULTILINE)
+)
+def test_every_command_and_option_that_the_readme_shows_exists(words: str) -> None:
+    if words.split()[0] == "test":
+        return
     command: click.Command | None = main
     for word in words.split():
         if not word.startswith("-") and isinstance(command, click.Group):
@@ -51,14 +54,3 @@ def test_every_command_without_a_launcher_that_the_readme_shows_exists(words: st
     assert command is not None
     known = {option for param in command.params for option in param.opts}
     assert {word for word in words.split() if word.startswith("-")} <= known
-
-
-@pytest.mark.parametrize("words", re.findall(r"^(?:\$ )?bin/([a-z-]+(?: .*)?)$", README, re.MULTILINE))
-def test_every_option_that_the_readme_shows_exists(words: str) -> None:
-    name, *rest = words.split()
-    if name == "test":
-        return
-    command = main.get_command(None, name)  # type: ignore[arg-type]
-    assert command is not None
-    known = {option for param in command.params for option in param.opts}
-    assert {word for word in rest if word.startswith("-")} <= known

@@ -232,8 +232,11 @@ def summary(manifest: Any, out: str | Path) -> str:
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if counted["rejected"]:
         text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
-    if manifest["left_out_columns"]:
-        left_out = manifest["left_out_columns"]
+    if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
+        text += "; no ratings found: every row is liked"
+    for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):
+        left_out = manifest.get(name, [])
         more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
-        text += f"; item columns left out: {', '.join(left_out[:SHOWN])}{more}"
+        if left_out:
+            text += f"; {kind} columns left out: {', '.join(left_out[:SHOWN])}{more}"
     return text

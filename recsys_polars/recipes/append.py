@@ -101,11 +101,13 @@ def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]
     if new.item_files and parameters["items"] is None:
         parameters["items"] = str(new.item_files[0].path)
     left_out = [*said["left_out_columns"], *(name for source in new.items for name in source.left_out)]
+    of_rows = [*said.get("left_out_of_interactions", []), *(name for log in new.interactions for name in log.left_out)]
     return {
         "parameters": parameters,
         "asked": said["asked"],
         "inputs": [*said["inputs"], *fingerprints([*new.interaction_files, *new.item_files])],
         "left_out_columns": list(dict.fromkeys(left_out)),
+        "left_out_of_interactions": list(dict.fromkeys(of_rows)),
         "appended": [*said.get("appended", []), {"to": store.generation, "paths": list(patterns)}],
     }
 

@@ -52,6 +52,7 @@ def note_sources(sources: Sources, build: Build) -> None:
         "parameters": {**asdict(build.settings), "format": interactions.format, "implicit": interactions.implicit},
         "asked": {"format": build.settings.format, "implicit": build.settings.implicit},
         "left_out_columns": items.left_out if items else [],
+        "left_out_of_interactions": interactions.left_out,
     }
 
 

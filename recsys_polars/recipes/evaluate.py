@@ -170,7 +170,7 @@ def _read(file: Path, store: Store, *, k: int) -> tuple[pl.DataFrame, dict[str, 
     if run.get("store", store.identity) != store.identity:
         raise ArtefactError(
             f"{file}: expected predictions for generation {store.identity} of {store.path}, "
-            f"found {run['store']}; rank again"
+            f"found {run['store']}; rank again, or name their store with --store"
         )
     ranked = run.get("k", k)
     if isinstance(ranked, int) and ranked < k:

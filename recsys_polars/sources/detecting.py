@@ -50,14 +50,34 @@ def common_layout(
 def _detected(raw: RawFile, kind: Kind, mapping: Mapping[str, str], without: Without) -> Layout:
     for layout in kind.layouts:
         marked = not layout.marks or any(mark in raw.columns for mark in layout.marks)
-        if (marked or raw.format) and not _misfit(raw, kind, layout, mapping, without):
+        if (marked or raw.format) and _is_own(raw, layout) and not _misfit(raw, kind, layout, mapping, without):
             return layout
     expected = "; ".join(f"{layout.format}: {_expected(kind, layout)}" for layout in kind.layouts)
     hints = (did_you_mean(ours, raw.columns) for ours in kind.columns if ours not in raw.columns)
     hint = next((hint for hint in hints if hint), "")
     raise InputError(
-        f"{raw.path}: expected {kind.name} of a known format ({expected}), found the columns {_shown(raw)}{hint}"
+        f"{raw.path}: expected {kind.name} of a known format ({expected}), found the columns {_shown(raw)}{hint}; "
+        f"{_how_to_map(raw, kind, mapping, without)}"
     )
+
+
+def _is_own(raw: RawFile, layout: Layout) -> bool:
+    """Whether the file has a column by the format's own name: one that is mapped in whole is the user's format."""
+    names = {name for ours in layout.required for name in layout.names.get(ours, ())}
+    return layout.format == "generic" or bool(raw.format) or any(name in raw.columns for name in names)
+
+
+def _how_to_map(raw: RawFile, kind: Kind, mapping: Mapping[str, str], without: Without) -> str:
+    """Say which columns have to be named, and which of those that were named are not there."""
+    generic = next(layout for layout in kind.layouts if layout.format == "generic")
+    names = resolve(raw, kind, generic, mapping)
+    missing = [ours for ours in generic.required if ours not in without and not _present(raw, names, ours)]
+    wrong = {ours: mapping[ours] for ours in missing if ours in mapping}
+    said = [
+        f"--column {ours}={theirs} is none of them{did_you_mean(theirs, raw.columns)}" for ours, theirs in wrong.items()
+    ]
+    unnamed = " ".join(f"--column {ours}=..." for ours in missing if ours not in wrong)
+    return "; ".join([*said, *([f"name yours with {unnamed}"] if unnamed else [])])
 
 
 def _misfit(

@@ -27,6 +27,8 @@ class ParsedInteractions:
     implicit: bool
     mapped: frozenset[str]
     """Which of the mapped columns of ours were found in a file."""
+    left_out: list[str]
+    """Columns of the files that became nothing."""
 
 
 def read_interactions(
@@ -64,7 +66,9 @@ def read_interactions(
         with reading(raw.path):
             files.append(ParsedFile(raw.path, _parsed(raw, layout, ours, implicit=no_ratings, latest=latest)))
     mapped = frozenset(o for o in INTERACTIONS.columns for raw in raws if columns.get(o) in raw.columns)
-    return ParsedInteractions(files, layout.format, no_ratings, mapped)
+    used = {name for ours in names for theirs in ours.values() for name in theirs}
+    left_out = [name for name in dict.fromkeys(name for raw in raws for name in raw.columns) if name not in used]
+    return ParsedInteractions(files, layout.format, no_ratings, mapped, left_out)
 
 
 def _have_ratings(raws: list[RawFile], names: list[Names]) -> bool:
