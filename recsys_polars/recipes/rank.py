@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +48,17 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     candidates, n_unknown = _candidates(known, settings.candidates)
     began = time.perf_counter()
     queue = queue_of(Job(store, manifest["kind"], known, candidates, exclude_seen, settings), user_ids)
-    figures = {
-        "model": manifest["kind"],
-        "model_files": fingerprint(manifest["files"]),
-        "recipe": manifest["settings"]["recipe"],
-        "store": store.identity,
-        "k": settings.k,
-        "users": len(user_ids),
-        "cold_users": int((~queue.is_warm).sum()),
-        "unknown_users": int((known.rows_of_users(user_ids) == NOBODY).sum()),
-        "unknown_candidates": n_unknown,
-        "items": known.n_items if candidates is None else len(candidates),
-        "exclude_seen": exclude_seen,
-        **queue.warm.facts,
-    }
+    figures = run_figures(
+        store,
+        manifest,
+        settings,
+        users=len(user_ids),
+        cold_users=int((~queue.is_warm).sum()),
+        unknown_users=int((known.rows_of_users(user_ids) == NOBODY).sum()),
+        unknown_candidates=n_unknown,
+        items=known.n_items if candidates is None else len(candidates),
+        facts=queue.warm.facts,
+    )
     asked = {"users": user_ids.to_list(), "candidates": None if candidates is None else candidates.tolist()}
     n_parts = -(-len(user_ids) // USERS_AT_ONCE)
     with parts_of(out, {**figures, "asked": fingerprint(asked), "users_at_once": USERS_AT_ONCE}) as parts:
@@ -72,6 +69,30 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         parts.join(complete, n_parts, SCHEMA, {METADATA_KEY: json.dumps(figures)})
         complete.replace(out)
     return {**figures, "rank_seconds": time.perf_counter() - began}
+
+
+def run_figures(
+    store: Store, manifest: Mapping[str, Any], settings: RankSettings, *, facts: Mapping[str, Any], **counts: int
+) -> dict[str, Any]:
+    """Return what a file of predictions says of its making, whatever the engine.
+
+    Args:
+        store: ranked from.
+        manifest: of the model.
+        settings: of the ranking.
+        facts: what the model adds.
+        counts: users, cold_users, unknown_users, unknown_candidates, and items to choose from.
+    """
+    return {
+        "model": manifest["kind"],
+        "model_files": fingerprint(manifest["files"]),
+        "recipe": manifest["settings"]["recipe"],
+        "store": store.identity,
+        "k": settings.k,
+        **counts,
+        "exclude_seen": excludes_seen(manifest, settings),
+        **facts,
+    }
 
 
 def _user_ids(store: Store, known: Knowledge, users: str | Sequence[str]) -> pl.Series:

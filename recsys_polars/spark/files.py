@@ -207,7 +207,7 @@ def _lasting_folder() -> Path:
     return folder
 
 
-def parts_of(names: Iterable[str]) -> list[str]:
+def part_files(names: Iterable[str]) -> list[str]:
     """Return those of names that Spark gives to the files of a table, in the order of its partitions."""
     found = {name: re.match(r"part-(\d+)", name.rsplit("/", 1)[-1]) for name in names}
     numbers = {name: int(part[1]) for name, part in found.items() if part}

@@ -18,7 +18,6 @@ from recsys_polars.recipes.raw import settings_of
 from recsys_polars.recipes.train import train
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import Store, open_store
-from recsys_polars.two_stage import choosing
 from recsys_polars.two_stage.ranker import TREES, Order, load_orders, save_orders
 from tests.oracles import signals as oracle
 from tests.slow_ranking import rank_slowly
@@ -41,16 +40,6 @@ from tests.two_stage.shops import (
 )
 
 pytestmark = pytest.mark.usefixtures("few_trees")
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory, few_trees) -> Shop:
-    """A store with an `auto` model of trees."""
-    store = build(tmp_path_factory.mktemp("auto"), log(), item_table(), item_features=FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choosing, "_aps", lambda term, blocks, order: np.array([float(order.by == TREES)]))
-        train(store.path, "auto", SETTINGS)
-    return shop_of(store)
 
 
 def check_lists(lists: pl.DataFrame, shop: Shop, users, *, k: int, allowed, include_seen: bool = False) -> None:

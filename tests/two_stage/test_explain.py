@@ -11,35 +11,16 @@ from catboost import Pool
 from recsys_polars.models import AUTO
 from recsys_polars.recipes.explain import explain
 from recsys_polars.recipes.sides import RankSettings
-from recsys_polars.recipes.train import train
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import open_store
-from recsys_polars.two_stage import choosing
-from recsys_polars.two_stage.ranker import TREES, Order, load_orders, save_orders
+from recsys_polars.two_stage.ranker import Order, load_orders, save_orders
 from tests.two_stage.shops import (
-    FEATURES,
-    SETTINGS,
-    Shop,
-    build,
     invoke,
-    item_table,
-    log,
     proposed_by,
     rank_with,
-    shop_of,
 )
 
 pytestmark = pytest.mark.usefixtures("few_trees")
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory, few_trees) -> Shop:
-    """A store with an `auto` model of trees."""
-    store = build(tmp_path_factory.mktemp("auto"), log(), item_table(), item_features=FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choosing, "_aps", lambda term, blocks, order: np.array([float(order.by == TREES)]))
-        train(store.path, AUTO, SETTINGS)
-    return shop_of(store)
 
 
 def test_the_list_is_that_of_rank_and_its_parts_add_up_to_what_catboost_predicts(tmp_path, shop) -> None:

@@ -1,7 +1,7 @@
 """Blocks of users ranked on a worker, by the scorers that rank them without Spark.
 
-What is the same for all users lies in a folder that every worker gets once: the item side of the store and the models,
-which are memory-mapped there, the positives of each item, and the candidates.
+What is the same for all users lies in a folder that every machine gets once: the item side of the store and the models,
+mapped from there and joined side by side in each process, the positives of each item, and the candidates.
 """
 
 import zipfile

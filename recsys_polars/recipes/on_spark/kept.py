@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recsys_polars.spark.files import FileSystem, for_spark, is_uri, parts_of, to_read
+from recsys_polars.spark.files import FileSystem, for_spark, is_uri, part_files, to_read
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -64,7 +64,7 @@ class Kept:
                 yield pl.read_parquet(path, glob=False)
             return
         disk = FileSystem(self.session)
-        for uri in parts_of(file.uri for file in disk.find(self._place(name))):
+        for uri in part_files(file.uri for file in disk.find(self._place(name))):
             path = disk.fetch(uri, self.here / "part.parquet")
             yield pl.read_parquet(path, glob=False, memory_map=False)
             path.unlink()
@@ -75,11 +75,11 @@ class Kept:
             return pl.scan_parquet(self._paths(name), glob=False)
         disk, folder = FileSystem(self.session), self.here / name
         folder.mkdir()
-        uris = parts_of(file.uri for file in disk.find(self._place(name)))
+        uris = part_files(file.uri for file in disk.find(self._place(name)))
         return pl.scan_parquet([disk.fetch(uri, folder / uri.rpartition("/")[2]) for uri in uris], glob=False)
 
     def _paths(self, name: str) -> list[Path]:
-        return [Path(path) for path in parts_of(str(path) for path in Path(self._place(name)).iterdir())]
+        return [Path(path) for path in part_files(str(path) for path in Path(self._place(name)).iterdir())]
 
     def _place(self, name: str) -> str:
         return f"{self.place}/{name}"

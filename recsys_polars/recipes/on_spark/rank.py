@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recsys_polars.disk import fingerprint
 from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.knowledge import Rows, items_before
 from recsys_polars.models import KINDS
@@ -25,8 +24,8 @@ from recsys_polars.recipes.on_spark.kept import Kept
 from recsys_polars.recipes.on_spark.pairs import history
 from recsys_polars.recipes.on_spark.stores import reachable_store, table_place
 from recsys_polars.recipes.parts import parts_of
-from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows_of_candidates
-from recsys_polars.recipes.sides import RankSettings, parse_candidates_from
+from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows_of_candidates, run_figures
+from recsys_polars.recipes.sides import RankSettings, excludes_seen, parse_candidates_from
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.sealing import write_sealed_parquet
 from recsys_polars.spark.files import FileSystem, as_path, is_uri, ship, to_read
@@ -110,9 +109,7 @@ def _rank(
 ) -> dict[str, Any]:
     """Write the predictions; return the figures of the run."""
     _, manifest = find_model(store, settings.kind)
-    recipe = manifest["settings"]["recipe"]
-    exclude_seen = recipe != "notebook" if settings.exclude_seen is None else settings.exclude_seen
-    shared = Shared(manifest["kind"], exclude_seen, _of_a_task(kept.session, settings))
+    shared = Shared(manifest["kind"], excludes_seen(manifest, settings), _of_a_task(kept.session, settings))
     tables = _Tables(*(_table(kept.session, store, place, name) for name in _TABLES))
     items = items_before(store, "test")
     counts = _item_positives(tables, items.item_ids)
@@ -129,20 +126,17 @@ def _rank(
     asked = users.drop("is_known").repartitionByRange(n_tasks, "user_id").sortWithinPartitions("user_id")
     kept.keep("lists", asked.mapInArrow(rank_blocks_of(archive, shared), DDL))
     progress("write lists", 0, 0)
-    figures = {
-        "model": shared.kind,
-        "model_files": fingerprint(manifest["files"]),
-        "recipe": recipe,
-        "store": store.identity,
-        "k": settings.k,
-        "users": n_users,
-        "cold_users": n_cold,
-        "unknown_users": n_strangers,
-        "unknown_candidates": n_unknown,
-        "items": len(items.item_ids) if candidates is None else len(candidates),
-        "exclude_seen": exclude_seen,
-        **facts,
-    }
+    figures = run_figures(
+        store,
+        manifest,
+        settings,
+        users=n_users,
+        cold_users=n_cold,
+        unknown_users=n_strangers,
+        unknown_candidates=n_unknown,
+        items=len(items.item_ids) if candidates is None else len(candidates),
+        facts=facts,
+    )
     write_sealed_parquet(complete, _row_groups(kept, settings.k), SCHEMA, {METADATA_KEY: json.dumps(figures)})
     return figures
 
@@ -174,7 +168,7 @@ def _item_positives(tables: _Tables, item_ids: pl.Series) -> Rows:
 
 
 def _candidates(tables: _Tables, item_ids: pl.Series, kept: Kept, asked: str) -> tuple[Rows | None, int]:
-    """See `candidate_rows`."""
+    """See `recipes.rank`."""
     if asked == "train":
         seen = to_polars(tables.seen().select("item_id").distinct())["item_id"].sort()
         return item_ids.search_sorted(seen).to_numpy().astype(np.int64), 0
