@@ -252,7 +252,8 @@ def _refuse_foreign_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ArtefactError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not (path / "CURRENT").exists():
-        ours = {".lock", ".CURRENT.tmp", PUBLISHED, "encoded", *(("rejects", "models") if generations(path) else ())}
+        ours = {".lock", ".CURRENT.tmp", PUBLISHED, "encoded", "timings.jsonl"}
+        ours |= {"rejects", "models"} if generations(path) else set()
         others = (entry for entry in path.iterdir() if not (_is_generation(entry) or entry.name.startswith(STAGING)))
         foreign = sorted(entry.name for entry in others if entry.name not in ours)
         if foreign:

@@ -45,8 +45,8 @@ def unseal(text: str) -> dict[str, Any]:
 
 def write_sealed_parquet(
     path: Path, tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[bytes, str]
-) -> None:
-    """Write tables into one Parquet file, a row group each; see `is_sealed`."""
+) -> str:
+    """Write tables into one Parquet file, a row group each; return its seal; see `is_sealed`."""
     with pq.ParquetWriter(path, schema) as writer:
         for table in tables:
             writer.write_table(table)
@@ -56,12 +56,19 @@ def write_sealed_parquet(
         digest = _digest(path, place)
         file.seek(place)
         file.write(digest)
+    return digest.decode()
 
 
 def is_sealed(path: Path) -> bool | None:
     """Return whether a Parquet file is as `write_sealed_parquet` left it, byte for byte; None: it wasn't its work."""
     found = _find_seal(path)
     return None if found is None else _digest(path, found[0]) == found[1]
+
+
+def seal_of(path: Path) -> str | None:
+    """Return the sha256 that a Parquet file says to have, by which it is known; None: it says nothing of the kind."""
+    found = _find_seal(path)
+    return None if found is None else found[1].decode()
 
 
 def _find_seal(path: Path) -> tuple[int, bytes] | None:

@@ -37,7 +37,6 @@ def command() -> None:
     from recsys_polars.recipes.sides import RankSettings
 
     path = FOLDER / "store"
-    seconds: dict[str, float] = {}
     files = {kind: FOLDER / f"{kind}.parquet" for kind in NAMES}
     with long_steps() as progress:
         store = building.build_features(BuildSettings(), path, progress=progress)
@@ -47,13 +46,12 @@ def command() -> None:
             note(train.summary(training.train(path, kind, FitSettings(), progress=progress), path))
             figures = ranking.rank(path, file, RankSettings(kind=kind), progress=progress)
             note(rank.summary(figures, file))
-            seconds[kind] = figures["rank_seconds"]
         judged = evaluating.judge(list(files.values()), path, progress=progress)
         evaluation = evaluating.figures_of(judged, progress=progress)
         shelves = read_shelves(judged.lists, judged.store)
-        write_text(REPORT, report(judged, evaluation, rank_seconds=seconds, progress=progress))
+        write_text(REPORT, report(judged, evaluation, progress=progress))
     click.echo()
-    evaluate.print_figures(evaluation, seconds)
+    evaluate.print_figures(evaluation)
     for shelf in shelves:
         click.echo()
         _print_shelf(shelf)

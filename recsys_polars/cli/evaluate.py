@@ -1,10 +1,8 @@
 """`evaluate`."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -74,17 +72,12 @@ def command(
     say(summary(evaluation), counts(evaluation))
 
 
-def print_figures(evaluation: "Evaluation", rank_seconds: Mapping[str, float] = MappingProxyType({})) -> None:
-    """Print one row a file, value [low high]; then how each differs from the first, over the same draws of users.
-
-    Args:
-        evaluation: the figures.
-        rank_seconds: how long each ranking took, by name, where it is known.
-    """
+def print_figures(evaluation: "Evaluation") -> None:
+    """Print one row a file, value [low high]; then how each differs from the first, over the same draws of users."""
     titles = [title.format(k=evaluation.k) for title in SHOWN.values()]
     rows = [
-        [*cells, _seconds(run["train_seconds"]), _seconds(rank_seconds.get(name))]
-        for cells, (name, run) in zip(_cells(evaluation.figures), evaluation.runs.items(), strict=True)
+        [*cells, _seconds(run["train_seconds"]), _seconds(run["rank_seconds"])]
+        for cells, run in zip(_cells(evaluation.figures), evaluation.runs.values(), strict=True)
     ]
     print_table(["model", *titles, "train s", "rank s"], rows)
     if not evaluation.differences.is_empty():

@@ -2,7 +2,6 @@
 
 import io
 import json
-import resource
 import sys
 import time
 import warnings
@@ -13,22 +12,14 @@ from typing import Any, TextIO
 
 import click
 
+from recsys_polars.memory import amount, peak_bytes
+
 _BEGINNINGS = {"warning": "Warning: ", "error": "Error: "}
 
 
 def harmless(text: str) -> str:
     """Return the text without signs that a terminal obeys: names and values of hostile files stand in it."""
     return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
-
-
-def peak_bytes() -> int:
-    """Return the most memory that this process has had so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _amount(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 class Voice:
@@ -69,7 +60,7 @@ class Voice:
         if self.as_json:
             self.say("summary", text, figures=dict(figures), next=following)
             return
-        said = f"{text}; {time.monotonic() - self._began:.1f} s and {_amount(peak_bytes())} in all"
+        said = f"{text}; {time.monotonic() - self._began:.1f} s and {amount(peak_bytes())} in all"
         if following:
             said += f"{chr(10) if self._stream.isatty() else '; '}next: {following}"
         self.say("summary", said)

@@ -13,6 +13,7 @@ from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import building, store_tables
 from recsys_polars.recipes.encode import check_models
 from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
+from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.sources import (
     ParsedFile,
     ParsedInteractions,
@@ -75,6 +76,7 @@ def append_features(
         InputError: files that can't be used, or that differ from those that the store was built from.
         ArtefactError: no store there, or another build is at work.
     """
+    watch = Stopwatch(progress)
     store = open_store(path)
     if "asked" not in store.manifest:
         raise ArtefactError(
@@ -87,12 +89,14 @@ def append_features(
         tidy_store(path)  # the run that appended them may have been killed since
         return store
     check_models(settings)
-    with building(settings, path, onto=store, progress=progress) as build:
+    with building(settings, path, onto=store, progress=watch) as build:
         if open_store(path).identity != store.identity:
             raise ArtefactError(f"{path}: another run has published a generation meanwhile; append again")
         store_tables(new.interaction_files, new.item_files, build)
         build.writer.stage.facts |= _history(store, new, patterns)
-    return open_store(path)
+    appended = open_store(path)
+    watch.keep(path, appended.identity)
+    return appended
 
 
 def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]:

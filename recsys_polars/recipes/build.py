@@ -20,6 +20,7 @@ from recsys_polars.recipes.raw import (
     with_defaults,
 )
 from recsys_polars.recipes.spool import Spool
+from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.sources import ParsedFile
 from recsys_polars.store import Store, build_store, open_store
 
@@ -34,15 +35,18 @@ def build_features(settings: BuildSettings, out: Path, *, progress: Progress = s
         InputError: files, columns or options that can't be used, or data that leaves nothing to learn from.
         ArtefactError: `out` is no store, or another build is at work there.
     """
+    watch = Stopwatch(progress)
     settings = with_defaults(settings)
     sources = open_sources(settings)
     check_encoders(settings, sources[1])
-    with building(settings, out, progress=progress) as build:
+    with building(settings, out, progress=watch) as build:
         item_files = sources[1].files if sources[1] else []
         store_tables(sources[0].files, item_files, build)
         note_sources(sources, build)
         build.writer.stage.facts |= {"inputs": fingerprints([*sources[0].files, *item_files])}
-    return open_store(out)
+    store = open_store(out)
+    watch.keep(out, store.identity)
+    return store
 
 
 def note_sources(sources: Sources, build: Build) -> None:

@@ -18,8 +18,9 @@ from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.models import is_kind
 from recsys_polars.recipes import Progress, history_before, silent
 from recsys_polars.recipes.rank import METADATA_KEY
+from recsys_polars.recipes.timing import Timing, read_timings
 from recsys_polars.recipes.trained import model_folder
-from recsys_polars.sealing import is_sealed
+from recsys_polars.sealing import is_sealed, seal_of
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
 
@@ -109,12 +110,13 @@ def judge(
     runs: dict[str, dict[str, Any]] = {}
     lists: dict[str, pl.DataFrame] = {}
     users_of: dict[str, pl.DataFrame] = {}
+    timings = read_timings(path)
     read = [(file, *_read(file, store, k=k)) for file in files]
     kinds = [str(run.get("model", file.stem)) for file, _, run in read]
     for (file, predictions, run), kind in zip(read, kinds, strict=True):
         progress("judge lists", len(lists), len(files))
         name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
-        runs[name] = {**run, "file": str(file), "train_seconds": _train_seconds(run, store)}
+        runs[name] = {**run, "file": str(file), **_seconds(file, run, store, timings)}
         lists[name] = predictions
         users_of[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=likes.height
@@ -197,9 +199,19 @@ def trained_by(run: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None
     return manifest if fingerprint(manifest["files"]) == run.get("model_files") else None
 
 
-def _train_seconds(run: Mapping[str, Any], store: Store) -> float | None:
-    seconds = (trained_by(run, store) or {}).get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else None
+def ranked_in(file: Path, timings: Mapping[str, Timing]) -> Timing | None:
+    """Return what it took to make a file's predictions, where the store knows."""
+    return timings.get(seal_of(file) or "")
+
+
+def _seconds(
+    file: Path, run: Mapping[str, Any], store: Store, timings: Mapping[str, Timing]
+) -> dict[str, float | None]:
+    trained, ranked = (trained_by(run, store) or {}).get("seconds"), ranked_in(file, timings)
+    return {
+        "train_seconds": float(trained) if isinstance(trained, int | float) else None,
+        "rank_seconds": ranked.seconds if ranked else None,
+    }
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:

@@ -38,11 +38,12 @@ class Parts:
         sync(beside)
         beside.replace(self._path(number))
 
-    def join(self, target: Path, n_parts: int, schema: pa.Schema, metadata: Mapping[bytes, str]) -> None:
-        """Write all parts into one file, a row group each, in which no byte can change unnoticed."""
+    def join(self, target: Path, n_parts: int, schema: pa.Schema, metadata: Mapping[bytes, str]) -> str:
+        """Write all parts into one file, a row group each, in which no byte can change unnoticed; return its seal."""
         parts = (pq.read_table(self._path(number), schema=schema) for number in range(n_parts))
-        write_sealed_parquet(target, parts, schema, metadata)
+        seal = write_sealed_parquet(target, parts, schema, metadata)
         sync(target)
+        return seal
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.parquet"

@@ -17,6 +17,7 @@ from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.ids import given_ids
 from recsys_polars.recipes.parts import parts_of
 from recsys_polars.recipes.sides import Job, Queue, RankSettings, excludes_seen, queue_of
+from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.store import Store, open_store
 
@@ -39,7 +40,8 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         InputError: no users, no candidates, ids that can't be read, or a k below 1.
         ArtefactError: no store, or no model trained on its current generation.
     """
-    progress("prepare", 0, 0)
+    watch = Stopwatch(progress)
+    watch("prepare", 0, 0)
     store = open_store(path)
     _, manifest = find_model(store, settings.kind)
     exclude_seen = excludes_seen(manifest, settings)
@@ -60,14 +62,18 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         facts=queue.warm.facts,
     )
     asked = {"users": user_ids.to_list(), "candidates": None if candidates is None else candidates.tolist()}
-    n_parts = -(-len(user_ids) // USERS_AT_ONCE)
+    n_parts, n_taken_over = -(-len(user_ids) // USERS_AT_ONCE), 0
     with parts_of(out, {**figures, "asked": fingerprint(asked), "users_at_once": USERS_AT_ONCE}) as parts:
         for number in range(n_parts):
-            if not parts.has(number):
-                parts.write(number, ranked_part(number, queue, known.item_ids, progress))
+            if parts.has(number):
+                n_taken_over += 1
+            else:
+                parts.write(number, ranked_part(number, queue, known.item_ids, watch))
         complete = parts.folder / "complete"
-        parts.join(complete, n_parts, SCHEMA, {METADATA_KEY: json.dumps(figures)})
+        seal = parts.join(complete, n_parts, SCHEMA, {METADATA_KEY: json.dumps(figures)})
         complete.replace(out)
+    if not n_taken_over:  # else this wasn't all the work that it took
+        watch.keep(store, seal)
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
 

@@ -21,7 +21,8 @@ from recsys_polars.models.protocol import FitSettings, Model
 from recsys_polars.ranking import SparseRows, rank_blocks
 from recsys_polars.recipes import Progress, knowledge_before, silent
 from recsys_polars.recipes.auto import train_auto
-from recsys_polars.recipes.trained import find_model, publish_model
+from recsys_polars.recipes.timing import Stopwatch
+from recsys_polars.recipes.trained import find_model, name_of_training, publish_model
 from recsys_polars.recipes.tuned import read_tuned, with_parameters
 from recsys_polars.store import Store, open_store
 
@@ -55,9 +56,19 @@ def train(
         ArtefactError: no store there, or a damaged search by `tune`.
         ModelError: a model of the user's own that failed.
     """
+    watch = Stopwatch(progress)
     store = open_store(path)
     if kind == AUTO:
-        return train_auto(store, settle(kind, settings), progress=progress)
+        manifest = train_auto(store, settle(kind, settings), progress=watch)
+    else:
+        manifest = _train(store, kind, settings, folds or {}, watch)
+    watch.keep(path, name_of_training(manifest))
+    return manifest
+
+
+def _train(
+    store: Store, kind: str, settings: FitSettings, folds: Mapping[str, Any], progress: Progress
+) -> Mapping[str, Any]:
     cls = model_class(kind)
     settings, tuned = settled(store, kind, settings)
     began = time.perf_counter()
@@ -70,7 +81,7 @@ def train(
         "settings": asdict(settings),
         "rounds": model.rounds,
         "tuned": tuned,
-        "folds": dict(folds or {}),
+        "folds": dict(folds),
         "choice": chosen,
         "training": model.facts,
         "seconds": time.perf_counter() - began,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys_polars.artefacts import MANIFEST, checked_file, current_generation, held_generation, staged
-from recsys_polars.disk import write_text
+from recsys_polars.disk import fingerprint, write_text
 from recsys_polars.errors import ArtefactError, InputError, ModelError
 from recsys_polars.guards import refuse_link
 from recsys_polars.models import NAMES, check_kind, is_own
@@ -36,6 +36,11 @@ def publish_model(store: Store, kind: str, save: Callable[[Path], None], facts: 
     write_text(store.models_folder / "CURRENT", kind)
     store.models.pop(kind, None)
     return current_generation(model_folder(store, kind))[1]
+
+
+def name_of_training(manifest: Mapping[str, Any]) -> str:
+    """Return what a model is called among all that were trained, by its manifest."""
+    return f"{manifest['store']} {manifest['kind']} {fingerprint(manifest['files'])}"
 
 
 def model_folder(store: Store, kind: str) -> Path:

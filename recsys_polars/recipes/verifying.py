@@ -26,6 +26,7 @@ from recsys_polars.guards import SCRATCH, hold, refuse_link
 from recsys_polars.models import is_kind
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.encode import CACHE
+from recsys_polars.recipes.timing import TIMINGS
 from recsys_polars.recipes.tuned import SPACES, read_search
 from recsys_polars.store import rejects_of
 
@@ -82,7 +83,7 @@ def verify_store(path: Path, *, progress: Progress = silent) -> Findings:
     total = sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
     found = Findings(progress=progress, total=total)
     progress("verify", 0, total, "bytes")
-    _verify_generations(path, found, beside={"rejects", "models", CACHE})
+    _verify_generations(path, found, beside={"rejects", "models", CACHE, TIMINGS})
     _verify_rejects(path, found)
     _verify_cache(path / CACHE, found)
     _verify_models(path / "models", found)

@@ -32,13 +32,25 @@ class Shelf:
     given: dict[str, list[Card]]
 
 
-class Ranking(NamedTuple):
-    """What making a model's lists took; None where it isn't known."""
+class Work(NamedTuple):
+    """What a run took; None where it isn't known.
 
-    train_seconds: float | None
-    rank_seconds: float | None
-    users: int | None
-    items: int | None
+    Attributes:
+        run: `build`, `train` or `rank`.
+        name, kind: of the model.
+        steps: name, seconds, and the most bytes of memory that the process had had by its end.
+        seconds, peak_bytes: of the whole.
+        users, items: of a ranking: how many lists, of how many items.
+    """
+
+    run: str
+    name: str | None
+    kind: str | None
+    steps: Sequence[tuple[str, float, int]] = ()
+    seconds: float | None = None
+    peak_bytes: int | None = None
+    users: int | None = None
+    items: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Contents:
         shares: name (one is "", what users took), and what `breakdowns.shares_of_deciles` returns.
         deciles: decile, n_items, most, fewest (n_positives of an item).
         trainings: of the models whose manifest is known, what it says.
-        rankings: of every model.
+        works: the build, the training and the ranking of every model.
         steps: of the build: name, rows_in, rows_out, merged, rejected.
         shelves: example users.
     """
@@ -72,6 +84,6 @@ class Contents:
     shares: pl.DataFrame
     deciles: pl.DataFrame
     trainings: Mapping[str, Mapping[str, Any]]
-    rankings: Mapping[str, Ranking]
+    works: Sequence[Work]
     steps: Sequence[Mapping[str, Any]]
     shelves: Sequence[Shelf]

@@ -18,7 +18,7 @@ _SECTIONS: tuple[Section, ...] = (
     ("over-k", "Down the list", True, lists.over_k),
     ("long-tail", "Coverage and the long tail", True, lists.long_tail),
     ("training", "Training", False, training.trainings),
-    ("time", "Time", False, work.times),
+    ("time", "Time and memory", False, work.times),
     ("rows", "Rows of the build", False, work.rows_of_build),
     ("examples", "Example users", False, examples.examples),
 )

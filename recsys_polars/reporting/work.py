@@ -1,43 +1,63 @@
-"""What it took: the time of each model, what became of every row, and the notebook's own times."""
+"""What it took: time and memory of each run and its steps, the notebook's own times, and what became of every row."""
 
-from recsys_polars.reporting.contents import Contents, Ranking
+from recsys_polars.memory import amount
+from recsys_polars.reporting.contents import Contents, Work
 from recsys_polars.reporting.html import Html, element, join, name_of
-from recsys_polars.reporting.tables import table
+from recsys_polars.reporting.tables import table, two_lines
 from recsys_polars.reporting.words import NOTHING, duration
 
 NOTEBOOK_USERS = 85_083
 NOTEBOOK_ITEMS = 67_706
-_NOTEBOOK = (
-    ("user vectors", "2 min 51 s", NOTHING),
-    ("training pairs", "2 min 59 s", NOTHING),
-    ("MLP, one epoch, on a GPU", "14 s", NOTHING),
-    ("MLP, ranking, on a GPU", "5 h 53 min", "249 ms"),
-    ("CatBoost, training, on a GPU", "2 min 23 s", NOTHING),
-    ("CatBoost, ranking", "17 h 44 min", "750 ms"),
-)
-"""What the notebook prints of itself: the step, how long it took, and that by user."""
+_NOTEBOOK = {
+    ("build", None): ("5 min 50 s", "user vectors and training pairs"),
+    ("train", "catboost"): ("2 min 23 s", "on a GPU"),
+    ("train", "mlp"): ("14 s an epoch", "on a GPU"),
+    ("rank", "catboost"): ("17 h 44 min", "750 ms a user"),
+    ("rank", "mlp"): ("5 h 53 min", "249 ms a user, on a GPU"),
+}
+"""What the notebook prints of itself, by run and kind of model."""
+_RUNS = {"build": "Build", "train": "Train", "rank": "Rank with"}
 
 
 def times(contents: Contents) -> Html:
-    """Return how long each model was trained and ranked, and the notebook's times."""
-    rows = [[name_of(name), *_cells(ranking)] for name, ranking in contents.rankings.items()]
-    columns = ["Model", "Training", "Ranking", "A user", "Users", "Items"]
+    """Return what each run took, beside what the notebook took, and what each of its steps did."""
+    rows = [
+        [
+            _title(work),
+            _time(work),
+            _memory(work.peak_bytes),
+            two_lines(*_NOTEBOOK.get((work.run, work.kind), ("", ""))),
+        ]
+        for work in contents.works
+    ]
     told = (
-        f"{NOTHING} is not known here: rank prints its time and leaves it out of the file, so that the same lists are "
-        "the same bytes; a training's stands in the model's manifest."
+        "Memory is the most that the process had had by then: of several runs in one process, such as those of demo, "
+        f"the later ones have that of the earlier ones too. {NOTHING} isn't known: of what was made elsewhere, or was "
+        "killed and taken up again."
     )
     notebook = (
-        "The notebook that this program replaces took 24 hours. Its figures are of another machine and of another data "
-        f"set ({NOTEBOOK_USERS:,} users, {NOTEBOOK_ITEMS:,} items): they say what a step used to cost, and are nothing "
-        "to divide the table above by. Both on one machine and one set: docs/benchmarks.md."
+        "The notebook is what this program replaces: it took 24 hours to do the same for "
+        f"{NOTEBOOK_USERS:,} users and {NOTEBOOK_ITEMS:,} items. Its times are as it printed them, of another machine "
+        "and of that data set: they say what a step used to cost, and are nothing to divide the others by."
     )
     return join(
-        table("Time of each model", columns, rows),
         element("p", told),
-        element("h3", "The notebook's times"),
+        table("Time and memory of each run", ["Run", "Time", "Memory", "The notebook"], rows),
         element("p", notebook),
-        table("As the notebook printed them", ["Step", "Time", "A user"], [list(row) for row in _NOTEBOOK]),
+        _steps(contents),
     )
+
+
+def _steps(contents: Contents) -> Html:
+    rows = [
+        [join(name_of(step), ", ", _title(work)), duration(seconds), _memory(peak)]
+        for work in contents.works
+        for step, seconds, peak in work.steps
+    ]
+    if not rows:
+        return Html()
+    steps = table("Time of each step, and memory by its end", ["Step", "Time", "Memory"], rows)
+    return element("details", element("summary", "Each step of these runs"), steps)
 
 
 def rows_of_build(contents: Contents) -> Html:
@@ -51,13 +71,25 @@ def rows_of_build(contents: Contents) -> Html:
     return join(element("p", told), table("Rows of each step of the build", columns, rows))
 
 
-def _cells(ranking: Ranking) -> list[str]:
-    each = NOTHING
-    if ranking.rank_seconds is not None and ranking.users:
-        milliseconds = 1000 * ranking.rank_seconds / ranking.users
-        each = f"{milliseconds:.3g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"
-    counts = (_count(ranking.users), _count(ranking.items))
-    return [duration(ranking.train_seconds), duration(ranking.rank_seconds), each, *counts]
+def _title(work: Work) -> Html:
+    return join(_RUNS[work.run], *(() if work.name is None else (" ", name_of(work.name))))
+
+
+def _time(work: Work) -> Html:
+    """How long it took; of a ranking also by user, and of how many items."""
+    if work.users is None:
+        return join(duration(work.seconds))
+    of_items = "" if work.items is None else f" of {work.items:,} items"
+    told = f"{work.users:,} users{of_items}"
+    if work.seconds is not None and work.users:
+        milliseconds = 1000 * work.seconds / work.users
+        told = f"{milliseconds:.3g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"
+        told += f" a user: {work.users:,} users{of_items}"
+    return two_lines(duration(work.seconds), told)
+
+
+def _memory(n_bytes: int | None) -> str:
+    return NOTHING if n_bytes is None else amount(n_bytes)
 
 
 def _count(value: object) -> str:

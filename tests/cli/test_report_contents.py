@@ -31,7 +31,7 @@ def contents(world: Any, lists_file: Path) -> Contents:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "page", lambda contents: made.append(contents) or "")
         judged = judge([lists_file], world.store, k=K)
-        recipe.report(judged, figures_of(judged), rank_seconds={"catboost": 2.0})
+        recipe.report(judged, figures_of(judged))
     return made[0]
 
 
@@ -106,8 +106,18 @@ def test_example_users_have_their_own_hits(contents: Contents, lists: Any, truth
     assert any(card.is_hit for shelf in contents.shelves for card in shelf.given["catboost"])
 
 
-def test_training_and_time_come_from_the_manifest_and_from_who_ranked(contents: Contents) -> None:
+def test_training_and_time_come_from_the_manifest_and_from_what_the_store_kept(contents: Contents) -> None:
     assert contents.trainings["catboost"]["kind"] == "catboost"
-    assert contents.rankings["catboost"].rank_seconds == 2.0
-    assert contents.rankings["catboost"].users == 30
-    assert contents.rankings["catboost"].train_seconds is not None
+    build, train, rank = contents.works
+    assert [(work.run, work.kind) for work in contents.works] == [
+        ("build", None),
+        ("train", "catboost"),
+        ("rank", "catboost"),
+    ]
+    assert (rank.users, rank.items) == (30, 20)
+    assert [step for step, *_ in train.steps] == ["choose the number of rounds", "train"]
+    assert [step for step, *_ in rank.steps] == ["prepare", "rank"]
+    for work in (build, train, rank):
+        assert work.seconds
+        assert sum(seconds for _, seconds, _ in work.steps) == pytest.approx(work.seconds, abs=0.05)
+        assert work.peak_bytes == max(peak for *_, peak in work.steps)

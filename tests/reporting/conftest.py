@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recsys_polars import breakdowns, metrics
-from recsys_polars.reporting.contents import Card, Contents, Ranking, Shelf
+from recsys_polars.reporting.contents import Card, Contents, Shelf, Work
 from recsys_polars.reporting.lists import TAKEN
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
@@ -67,7 +67,11 @@ def contents() -> Contents:
             n_items=pl.len(), most=pl.col("n_positives").max(), fewest=pl.col("n_positives").min()
         ),
         trainings={HOSTILE: training()},
-        rankings={"popularity": Ranking(0.5, None, 3, 10), HOSTILE: Ranking(None, 90.0, 3, None)},
+        works=[
+            Work("build", None, None),
+            Work("rank", "popularity", "popularity", users=3, items=10),
+            Work("rank", HOSTILE, "catboost", [(HOSTILE, 60.5, 2_500_000_000)], 90.0, 3_000_000_000, users=3),
+        ],
         steps=[{"name": HOSTILE, "rows_in": 1234, "rows_out": 1230, "merged": 3, "rejected": 1}],
         shelves=[Shelf(HOSTILE, [card], [card], {name: [Card("fine"), card._replace(is_hit=True)] for name in LISTS})],
     )

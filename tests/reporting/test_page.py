@@ -213,13 +213,15 @@ def test_items_shown_are_of_those_of_their_tenth(contents: Contents) -> None:
 
 
 def test_rows_of_the_build_and_times_are_told(read: Reader) -> None:
-    assert {"1,234", "1,230", "90.0 s", "30,000 ms"} <= set(read.texts)
+    assert {"1,234", "1,230", "90.0 s", "30,000 ms a user: 3 users", "3 users of 10 items"} <= set(read.texts)
+    assert {"60.5 s", "2.5 GB", "3.0 GB"} <= set(read.texts)
 
 
 def test_the_notebooks_times_are_told_to_be_of_another_machine(read: Reader) -> None:
     text = " ".join(read.texts)
     assert "17 h 44 min" in text
-    assert "another machine and of another data set (85,083 users, 67,706 items)" in text
+    assert "85,083 users and 67,706 items" in text
+    assert "of another machine and of that data set" in text
 
 
 def test_one_model_alone_has_nothing_to_differ_from(contents: Contents) -> None:

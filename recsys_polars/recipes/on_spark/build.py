@@ -22,6 +22,7 @@ from recsys_polars.recipes.on_spark.pairs import Pairs, history, keep_pairs
 from recsys_polars.recipes.on_spark.stores import store_at
 from recsys_polars.recipes.pairs import check_history, enter_filtered, reject_filtered
 from recsys_polars.recipes.raw import Build, BuildSettings, nothing_usable, quarantine
+from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.spark.files import FileSystem, is_uri
 from recsys_polars.spark.session import SparkSettings, spark_session
 from recsys_polars.spark.sql import to_polars
@@ -58,12 +59,13 @@ def build_features_on_spark(
         InputError: files, columns or options that can't be used, data that leaves nothing to learn from, no Spark.
         ArtefactError: `out` is no store, or another build is at work there.
     """
+    watch = Stopwatch(progress)
     with spark_session(spark, memory_bytes=settings.memory_bytes) as session, TemporaryDirectory() as folder:
         scratch = Path(folder)
         inputs = open_inputs(session, settings, scratch)
         check_encoders(inputs.settings, inputs.sources[1])
         with store_at(session, out, scratch) as here:
-            with building(inputs.settings, here, progress=progress) as build:
+            with building(inputs.settings, here, progress=watch) as build:
                 with _kept(session, out, build) as kept, said_of(inputs.copies):
                     _store_tables(inputs, kept, build)
                 note_sources(inputs.sources, build)
@@ -71,7 +73,10 @@ def build_features_on_spark(
                     "inputs": fingerprints_of(session, inputs),
                     "engine": {"spark": session.version, "master": session.sparkContext.master},
                 }
-            return dict(open_store(here).manifest)
+            store = open_store(here)
+            if not is_uri(out):
+                watch.keep(store, store.identity)
+            return dict(store.manifest)
 
 
 @contextmanager

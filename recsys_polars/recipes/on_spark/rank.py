@@ -26,6 +26,7 @@ from recsys_polars.recipes.on_spark.stores import reachable_store, table_place
 from recsys_polars.recipes.parts import parts_of
 from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows_of_candidates, run_figures
 from recsys_polars.recipes.sides import RankSettings, excludes_seen, parse_candidates_from
+from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.recipes.trained import find_model
 from recsys_polars.sealing import write_sealed_parquet
 from recsys_polars.spark.files import FileSystem, as_path, is_uri, ship, to_read
@@ -75,7 +76,7 @@ def rank_on_spark(
         InputError: no Spark, no users, no candidates, ids that can't be read, or options that don't go together.
         ArtefactError: no store, or no model trained on its current generation.
     """
-    began = time.perf_counter()
+    began, watch = time.perf_counter(), Stopwatch(progress)
     with spark_session(spark, memory_bytes=settings.memory_bytes) as session, TemporaryDirectory() as folder:
         scratch = Path(folder)
         store = reachable_store(session, place, scratch, files=_files_of(settings))
@@ -89,13 +90,15 @@ def rank_on_spark(
             kept = Kept(session, there if is_uri(out) else str(parts.folder.absolute()), scratch)
             complete = parts.folder / "complete"
             try:
-                figures = _rank(store, place, settings, kept, complete, progress)
+                figures, seal = _rank(store, place, settings, kept, complete, watch)
             finally:
                 if is_uri(out):
                     disk.remove(there)
             complete.replace(here)
         if is_uri(out):
             disk.put(here, out)
+        if not is_uri(place):
+            watch.keep(store, seal)
     return {**figures, "rank_seconds": time.perf_counter() - began}
 
 
@@ -106,8 +109,8 @@ def _files_of(settings: RankSettings) -> Sequence[str] | None:
 
 def _rank(
     store: Store, place: str, settings: RankSettings, kept: Kept, complete: Path, progress: Progress
-) -> dict[str, Any]:
-    """Write the predictions; return the figures of the run."""
+) -> tuple[dict[str, Any], str]:
+    """Write the predictions; return the figures of the run, and the seal of the file."""
     _, manifest = find_model(store, settings.kind)
     shared = Shared(manifest["kind"], excludes_seen(manifest, settings), _of_a_task(kept.session, settings))
     tables = _Tables(*(_table(kept.session, store, place, name) for name in _TABLES))
@@ -137,8 +140,8 @@ def _rank(
         items=len(items.item_ids) if candidates is None else len(candidates),
         facts=facts,
     )
-    write_sealed_parquet(complete, _row_groups(kept, settings.k), SCHEMA, {METADATA_KEY: json.dumps(figures)})
-    return figures
+    metadata = {METADATA_KEY: json.dumps(figures)}
+    return figures, write_sealed_parquet(complete, _row_groups(kept, settings.k), SCHEMA, metadata)
 
 
 def _of_a_task(session: "SparkSession", settings: RankSettings) -> RankSettings:
