@@ -3,6 +3,7 @@
     STORE/<generation>/*.parquet      tables; *.safetensors: float32 copies of their vectors, to be memory-mapped
     STORE/rejects/<table>-<generation>.parquet   copies of the rejects of each generation, to be found at once
     STORE/models/KIND                 see `models_folder`
+    STORE/timings.jsonl               what each run took; see `recipes.timing`
 
 How a generation is published: `artefacts`.
 """

@@ -81,7 +81,7 @@ class Stopwatch:
         if self._step is not None:
             now = time.perf_counter()
             before = self._steps[self._step].seconds if self._step in self._steps else 0.0
-            self._steps[self._step] = StepTime(self._step, before + now - self._since, peak_bytes())
+            self._steps[self._step] = StepTime(self._step, round(before + now - self._since, 3), peak_bytes())
             self._since = now
 
     def keep(self, store: str | os.PathLike[str], made: str) -> None:
@@ -94,7 +94,7 @@ class Stopwatch:
         with self._lock:
             self._end_step()
             self._step = None
-        seconds = time.perf_counter() - self._began
+        seconds = round(time.perf_counter() - self._began, 3)
         timing = Timing(made, seconds, peak_bytes(), list(self._steps.values()))
         path = Path(store) / TIMINGS
         try:

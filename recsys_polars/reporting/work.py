@@ -23,7 +23,7 @@ def times(contents: Contents) -> Html:
     """Return what each run took, beside what the notebook took, and what each of its steps did."""
     rows = [
         [
-            _title(work),
+            _run(work),
             _time(work),
             _memory(work.peak_bytes),
             two_lines(*_NOTEBOOK.get((work.run, work.kind), ("", ""))),
@@ -32,8 +32,8 @@ def times(contents: Contents) -> Html:
     ]
     told = (
         "Memory is the most that the process had had by then: of several runs in one process, such as those of demo, "
-        f"the later ones have that of the earlier ones too. {NOTHING} isn't known: of what was made elsewhere, or was "
-        "killed and taken up again."
+        f"the later ones have that of the earlier ones too. {NOTHING}: unknown, of what was made elsewhere, or was killed "
+        "and taken up again."
     )
     notebook = (
         "The notebook is what this program replaces: it took 24 hours to do the same for "
@@ -50,7 +50,7 @@ def times(contents: Contents) -> Html:
 
 def _steps(contents: Contents) -> Html:
     rows = [
-        [join(name_of(step), ", ", _title(work)), duration(seconds), _memory(peak)]
+        [join(_title(work), ": ", name_of(step)), duration(seconds), _memory(peak)]
         for work in contents.works
         for step, seconds, peak in work.steps
     ]
@@ -75,17 +75,20 @@ def _title(work: Work) -> Html:
     return join(_RUNS[work.run], *(() if work.name is None else (" ", name_of(work.name))))
 
 
-def _time(work: Work) -> Html:
-    """How long it took; of a ranking also by user, and of how many items."""
-    if work.users is None:
-        return join(duration(work.seconds))
-    of_items = "" if work.items is None else f" of {work.items:,} items"
-    told = f"{work.users:,} users{of_items}"
-    if work.seconds is not None and work.users:
-        milliseconds = 1000 * work.seconds / work.users
-        told = f"{milliseconds:.3g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"
-        told += f" a user: {work.users:,} users{of_items}"
-    return two_lines(duration(work.seconds), told)
+def _run(work: Work) -> Html:
+    """What was done; of a ranking also for how many users, of how many items."""
+    if work.users is None or work.items is None:
+        return _title(work)
+    return two_lines(_title(work), f"{work.users:,} users, {work.items:,} items")
+
+
+def _time(work: Work) -> str:
+    """How long it took; of a ranking also by user."""
+    if work.seconds is None or not work.users:
+        return duration(work.seconds)
+    milliseconds = 1000 * work.seconds / work.users
+    of_each = f"{milliseconds:.3g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"
+    return two_lines(duration(work.seconds), f"{of_each} a user")
 
 
 def _memory(n_bytes: int | None) -> str:

@@ -213,7 +213,7 @@ def test_items_shown_are_of_those_of_their_tenth(contents: Contents) -> None:
 
 
 def test_rows_of_the_build_and_times_are_told(read: Reader) -> None:
-    assert {"1,234", "1,230", "90.0 s", "30,000 ms a user: 3 users", "3 users of 10 items"} <= set(read.texts)
+    assert {"1,234", "1,230", "90.0 s", "30,000 ms a user", "3 users, 10 items"} <= set(read.texts)
     assert {"60.5 s", "2.5 GB", "3.0 GB"} <= set(read.texts)
 
 
