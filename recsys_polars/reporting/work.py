@@ -31,9 +31,8 @@ def times(contents: Contents) -> Html:
         for work in contents.works
     ]
     told = (
-        "Memory is the most that the process had had by then: of several runs in one process, such as those of demo, "
-        f"the later ones have that of the earlier ones too. {NOTHING}: unknown, of what was made elsewhere, or was killed "
-        "and taken up again."
+        "Memory is the most that the process had had by then, earlier runs of the same process included, as in demo. "
+        f"{NOTHING}: nobody knows, for it was made elsewhere, or was killed and taken up again."
     )
     notebook = (
         "The notebook is what this program replaces: it took 24 hours to do the same for "
