@@ -13,10 +13,10 @@ import polars as pl
 from benchmarks.field import PEERS, Candidates, Field, K, Peer, choose, open_field, ranked, write_lists
 from benchmarks.peers import NotHereError
 from benchmarks.sets import SETS, MissingSetError
+from recsys_polars.api.evaluate import evaluate
 from recsys_polars.errors import RecsysError
 from recsys_polars.models.protocol import FitSettings, Recipe
 from recsys_polars.recipes.build import build_features
-from recsys_polars.recipes.evaluate import evaluate
 from recsys_polars.recipes.rank import rank
 from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.train import train

@@ -93,7 +93,7 @@ RECIPES = {"build_features": build, "train": train, "rank": rank}
 COMMON = {"build_features": (), "train": ("store", "mlp"), "rank": ("store", "preds.parquet")}
 NAMED_OTHERWISE = {"format_": "format", "memory": "memory_bytes", "kind": "model"}
 """A keyword by what the command line or a setting calls it."""
-COMMAND_ALONE = {"debug", "patterns", "json_file", "report_file", "engine", "spark_master", "spark_conf"}
+COMMAND_ALONE = {"debug", "patterns", "json_file", "engine", "spark_master", "spark_conf"}
 PYTHON_ALONE = {"parameters", "progress"}
 OTHER_DEFAULTS = {"memory_bytes": 2_000_000_000, "recipe": None}
 """Those of the command line: 2GB are 10^9 bytes there."""

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from catboost import CatBoostClassifier, Pool
 
+from recsys_polars.api.evaluate import evaluate
 from recsys_polars.examples import observed_examples
 from recsys_polars.knowledge import Knowledge, user_vectors, vector_columns_of
 from recsys_polars.models import catboost
@@ -20,7 +21,6 @@ from recsys_polars.models.protocol import FitSettings
 from recsys_polars.models.training import Training
 from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes.build import BuildSettings, build_features
-from recsys_polars.recipes.evaluate import evaluate
 from recsys_polars.recipes.rank import rank
 from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.train import load_model, train

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from recsys_polars.api.evaluate import evaluate
 from recsys_polars.errors import ArtefactError, InputError, TableError
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.models.two_tower import TwoTower
@@ -15,7 +16,6 @@ from recsys_polars.ranking import DotScorer
 from recsys_polars.recipes import history_before, knowledge_before
 from recsys_polars.recipes import rank as rank_recipe
 from recsys_polars.recipes.build import BuildSettings, build_features
-from recsys_polars.recipes.evaluate import evaluate
 from recsys_polars.recipes.rank import rank
 from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.train import load_model, train

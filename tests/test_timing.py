@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from recsys_polars.api.evaluate import evaluate
 from recsys_polars.models.protocol import FitSettings
 from recsys_polars.recipes import parts, silent
 from recsys_polars.recipes import rank as ranking
 from recsys_polars.recipes.append import append_features
 from recsys_polars.recipes.build import build_features
-from recsys_polars.recipes.evaluate import evaluate
 from recsys_polars.recipes.raw import BuildSettings
 from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.timing import TIMINGS, Stopwatch, Timing, read_timings

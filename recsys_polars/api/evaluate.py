@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from recsys_polars.api import StrPath
+from recsys_polars.disk import write_text
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes import evaluate as recipe
+from recsys_polars.recipes.report import report as report_on
 
 
 def evaluate(
@@ -16,6 +18,7 @@ def evaluate(
     *,
     k: int = 10,
     users: Literal["test", "warm"] = "test",
+    report: StrPath | None = None,
     progress: Progress = silent,
 ) -> recipe.Evaluation:
     """Judge ranked lists by the test part of a store: `recsys-polars evaluate`.
@@ -25,6 +28,7 @@ def evaluate(
         store: the feature store.
         k: length of the list that is judged.
         users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
+        report: an HTML file to write, of figures and charts.
         progress: told of each file.
 
     Returns:
@@ -37,9 +41,15 @@ def evaluate(
         ArtefactError: predictions ranked on another generation of the store.
 
     Example:
-        >>> found = rp.evaluate("preds.parquet", "store", k=2)
+        >>> found = rp.evaluate("preds.parquet", "store", k=2, report="report.html")
         >>> found.figures.filter(pl.col("metric") == "recall")["value"].to_list()
         [1.0]
+        >>> open("report.html").read(15)
+        '<!doctype html>'
     """
     files = [predictions] if isinstance(predictions, str | os.PathLike) else predictions
-    return recipe.evaluate([Path(file) for file in files], Path(store), k=k, users=users, progress=progress)
+    judged = recipe.judge([Path(file) for file in files], Path(store), k=k, users=users, progress=progress)
+    evaluation = recipe.figures_of(judged, progress=progress)
+    if report is not None:
+        write_text(Path(report), report_on(judged, evaluation, progress=progress))
+    return evaluation

@@ -34,7 +34,6 @@ SHOWN = {"precision": "P@{k}", "ap": "MAP@{k}", "ndcg": "NDCG@{k}", "recall": "r
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures.")
 @click.option(
     "--report",
-    "report_file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page of figures and charts.",
 )
@@ -45,7 +44,7 @@ def command(
     k: int,
     users: Literal["test", "warm"],
     json_file: Path | None,
-    report_file: Path | None,
+    report: Path | None,
 ) -> None:
     """Judge ranked lists, with 95 % intervals.
 
@@ -57,14 +56,10 @@ def command(
     One table, over the same users for every file; further files are compared with the first. The report is one HTML
     file that loads nothing from elsewhere.
     """
-    from recsys_polars.recipes.evaluate import figures_of, judge
-    from recsys_polars.recipes.report import report
+    from recsys_polars.api.evaluate import evaluate
 
     with long_steps() as progress:
-        judged = judge(predictions, store, k=k, users=users, progress=progress)
-        evaluation = figures_of(judged, progress=progress)
-        if report_file is not None:
-            write_text(report_file, report(judged, evaluation, progress=progress))
+        evaluation = evaluate(predictions, store, k=k, users=users, report=report, progress=progress)
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
         write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))

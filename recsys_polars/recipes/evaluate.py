@@ -78,13 +78,6 @@ class Evaluation:
     differences: pl.DataFrame
 
 
-def evaluate(
-    files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
-) -> Evaluation:
-    """Judge predictions against the test part of the store at `path`; see `judge`."""
-    return figures_of(judge(files, path, k=k, users=users, progress=progress), progress=progress)
-
-
 def judge(
     files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
 ) -> Judged:

@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 
 from benchmarks.field import Field, Peer, choose, item_terms, open_field, ranked, top_lists, write_lists
 from benchmarks.peers import Scores
+from recsys_polars.api.evaluate import evaluate
 from recsys_polars.recipes.build import BuildSettings, build_features
-from recsys_polars.recipes.evaluate import evaluate
 from recsys_polars.store import Store
 
 NOTHING_SEEN = (np.zeros(2, dtype=np.int64), np.empty(0, dtype=np.int64))
