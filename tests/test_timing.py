@@ -1,7 +1,6 @@
 """What a run took is kept beside what it made, and changes none of it."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import pytest
 
 from recsys_polars.api.evaluate import evaluate
 from recsys_polars.models.protocol import FitSettings
-from recsys_polars.recipes import parts, silent
+from recsys_polars.recipes import parts, silent, timing
 from recsys_polars.recipes import rank as ranking
 from recsys_polars.recipes.append import append_features
 from recsys_polars.recipes.build import build_features
 from recsys_polars.recipes.raw import BuildSettings
 from recsys_polars.recipes.sides import RankSettings
-from recsys_polars.recipes.timing import TIMINGS, Stopwatch, Timing, read_timings
+from recsys_polars.recipes.timing import TIMINGS, StepTime, Stopwatch, Timing, read_timings
 from recsys_polars.recipes.train import train
 from recsys_polars.recipes.trained import name_of_training
 from recsys_polars.recipes.verifying import verify_store
@@ -45,22 +44,21 @@ def ranked(store: Path, out: Path) -> Path:
     return out
 
 
-def test_a_stopwatch_adds_up_a_step_that_comes_again_and_passes_on_what_it_is_told(tmp_path: Path) -> None:
-    told: list[tuple[Any, ...]] = []
+def test_a_stopwatch_adds_up_a_step_that_comes_again_and_passes_on_what_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, memory, told = [100.0], [5], list[tuple[Any, ...]]()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing, "peak_bytes", lambda: memory[0])
     watch = Stopwatch(lambda *news: told.append(news))
-    time.sleep(0.02)
-    for step, seconds in (("a", 0.03), ("b", 0.06), ("a", 0.04)):
+    now[0] += 2  # what comes before the first step is its own
+    for step, seconds, peak in (("a", 0.25, 6), ("b", 10, 7), ("a", 0.5, 9)):
         for done in (0, 1):
             watch(step, done, 1, "rows")
-        time.sleep(seconds)
+        now[0] += seconds
+        memory[0] = peak
     watch.keep(tmp_path, "it")
-    timing = read_timings(tmp_path)["it"]
-    assert [step.step for step in timing.steps] == ["a", "b"]
-    first, second = timing.steps
-    assert 0.09 <= first.seconds < 0.2  # what came before the first step is its own
-    assert 0.06 <= second.seconds < 0.16
-    assert first.seconds + second.seconds == pytest.approx(timing.seconds, abs=0.01)
-    assert 0 < second.peak_bytes <= first.peak_bytes <= timing.peak_bytes
+    assert read_timings(tmp_path) == {"it": Timing("it", 12.75, 9, [StepTime("a", 2.75, 9), StepTime("b", 10, 7)])}
     assert told == [(step, done, 1, "rows") for step in "aba" for done in (0, 1)]
 
 
@@ -128,7 +126,7 @@ def test_the_latest_time_counts_and_lines_that_are_not_ours_are_passed_over(tmp_
     ]
     texts = [json.dumps(line).encode() for line in lines]
     (tmp_path / TIMINGS).write_bytes(b"\n".join([b"\xff\xfe", b"[" * 100_000, *texts, b'{"made": "z", "seco']))
-    assert read_timings(tmp_path) == {"x": Timing("x", 2.5, 7, [("a", 1.0, 6)])}  # type: ignore[list-item]
+    assert read_timings(tmp_path) == {"x": Timing("x", 2.5, 7, [StepTime("a", 1.0, 6)])}
 
 
 def test_of_a_long_file_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
