@@ -158,3 +158,6 @@ def test_where_nothing_can_be_kept_a_warning_says_so_and_the_work_is_done(there:
 def test_a_store_with_times_is_whole(store: Path) -> None:
     assert (store / TIMINGS).is_file()
     assert verify_store(store).damage == []
+    (store / TIMINGS).unlink()
+    (store / TIMINGS).symlink_to(store / "CURRENT")
+    assert "found a symbolic link" in verify_store(store).damage[0]

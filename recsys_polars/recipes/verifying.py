@@ -84,6 +84,8 @@ def verify_store(path: Path, *, progress: Progress = silent) -> Findings:
     found = Findings(progress=progress, total=total)
     progress("verify", 0, total, "bytes")
     _verify_generations(path, found, beside={"rejects", "models", CACHE, TIMINGS})
+    with found.noting():
+        refuse_link(path / TIMINGS)
     _verify_rejects(path, found)
     _verify_cache(path / CACHE, found)
     _verify_models(path / "models", found)

@@ -14,6 +14,7 @@ from click.testing import Result
 
 import recsys_polars
 from recsys_polars.models import NAMES
+from recsys_polars.recipes.timing import TIMINGS
 from recsys_polars.recipes.tuned import Trial, Tuned, tuned_path, write_tuned
 from recsys_polars.store import open_store
 from recsys_polars.two_stage import trees
@@ -116,7 +117,7 @@ def test_prune_leaves_what_is_read_and_says_what_went(
     for gone in (".staging-000009", "000001", "models/mlp/000001"):
         assert f"{copy / gone}: " in result.stdout
     assert f"{before - sum(map(len, after.values())):,} bytes" in result.stderr
-    assert {name.split("/")[0] for name in after} == {"CURRENT", ".published", "000002", "models", "rejects"}
+    assert {name.split("/")[0] for name in after} == {"CURRENT", ".published", "000002", "models", "rejects", TIMINGS}
     assert accept("store", "verify", "--store", copy) == ""
     assert "0 things removed, 0 bytes" in run("store", "prune", "--store", copy).stderr
 
@@ -276,6 +277,7 @@ def test_a_link_in_a_store_is_not_followed(refuse: Callable[..., str], copy: Pat
     "name",
     [
         *(".lock", ".CURRENT.tmp", ".staging-000003", "rejects", "rejects/.copy.tmp", "000001", "000003", "CURRENT"),
+        TIMINGS,
         *("models", "models/popularity", "models/.CURRENT.tmp", "models/popularity/.lock", "recsys-polars-scratch-x"),
     ],
 )
@@ -285,7 +287,7 @@ def test_nothing_is_written_or_removed_through_a_link(
     elsewhere, place = tmp_path / "elsewhere", copy / name
     if place.is_dir():
         place.rename(elsewhere)
-    elif Path(name).suffix == ".tmp" or Path(name).name in {".lock", "CURRENT"}:
+    elif Path(name).suffix == ".tmp" or Path(name).name in {".lock", "CURRENT", TIMINGS}:
         elsewhere.write_bytes(b"mine")
         place.unlink(missing_ok=True)
     else:
@@ -318,8 +320,9 @@ def is_what_it_says(file: Path) -> bool:
     if file.suffix == ".safetensors":
         (length,) = struct.unpack("<Q", content[:8])
         return isinstance(json.loads(content[8 : 8 + length]), dict)
-    if file.suffix == ".json":
-        return isinstance(json.loads(content), dict)
+    if file.suffix in {".json", ".jsonl"}:
+        texts = content.splitlines() if file.suffix == ".jsonl" else [content]
+        return all(isinstance(json.loads(text), dict) for text in texts)
     magic = {".parquet": b"PAR1", ".cbm": b"CBM1"}
     if file.suffix in magic:
         return content.startswith(magic[file.suffix])
