@@ -5,6 +5,8 @@ import json
 import random
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,3 +176,16 @@ def test_the_example_of_exact_ranking_holds() -> None:
 def test_what_is_not_run_is_known(page: str) -> None:
     assert [block.why_not for block in blocks(page) if block.why_not] == NOT_RUN.get(page, [])
     assert {block.language for block in blocks(page) if not block.file} <= {"sh", "python", *SHOWN_ONLY}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="found no git")
+def test_git_ignores_what_the_commands_write_and_nothing_else(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(("git", "init", "-q", tmp_path), check=True)
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"--(?:out|report|json) ((?!\w+:)[a-z][\w./-]*\w)", text))
+    assert {"preds.parquet", "preds/two-tower.parquet", "report.html", "data/shop", "vectors"} <= named
+    written = {name if Path(name).suffix else f"{name}/file" for name in named | {"data/store", "data/demo"}}
+    kept = {path.relative_to(ROOT).as_posix() for path in (ROOT / "data/movielens-small").iterdir()}
+    words = ("git", "-C", tmp_path, "check-ignore", *sorted(written | kept))
+    assert set(subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()) == written

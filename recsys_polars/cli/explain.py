@@ -7,6 +7,7 @@ import click
 
 from recsys_polars.cli.shared import LARGEST_K, Command, clipped, print_table, say, store_option
 from recsys_polars.cli.values import ModelName, Whole
+from recsys_polars.models import AUTO
 
 if TYPE_CHECKING:
     from recsys_polars.recipes.explain import Explanation, Reason
@@ -35,6 +36,20 @@ def command(*, user: str, kind: str | None, store: Path, k: int, item_id: str | 
     \b
     recsys-polars explain 292
     recsys-polars explain 292 --model auto --item 260
+
+    Of auto, `proposed by` names the signals that have an item among their best, and its place there; they are:
+
+    \b
+    popularity         many like it; popularity_0.05: of late, as a like fades
+                       to 1 / e within 5 % of the time that the log spans
+    cosine             liked by those who like what the user likes
+    regression         the same by EASE: all that the user likes weighed together
+    cooccurrence       near what they like in 64 dimensions of who likes what
+    text               has words of what they like
+    vector[NAME]       near what they like by vectors that came with the items
+    category_share     of a category that they like, and popular there of late;
+                       brand_share and title_share likewise
+    *_recent *_lately  their own likes fade within 5 % or 20 % of that time
     """
     from recsys_polars.recipes.explain import explain
     from recsys_polars.recipes.sides import RankSettings
@@ -70,7 +85,7 @@ def _nearest(reason: "Reason", block: str) -> str:
     if block not in reason.nearest:
         return NOTHING
     cosine, title = reason.nearest[block]
-    return f"{cosine:5.2f}  {clipped(title, _NEAREST_WIDTH)}"
+    return f"{cosine:z5.2f}  {clipped(title, _NEAREST_WIDTH)}"
 
 
 def _proposers(reason: "Reason") -> str:
@@ -86,8 +101,8 @@ def _print_parts(explanation: "Explanation") -> None:
     rows = [
         [
             f"{reason.rank:>4}  {clipped(reason.title, _WIDTH)}",
-            f"{reason.score:.3f}",
-            *(f"{reason.parts[name]:{'.3f' if place == 0 else '+.3f'}}" for place, name in enumerate(names)),
+            f"{reason.score:z.3f}",
+            *(f"{reason.parts[name]:{'z.3f' if place == 0 else '+z.3f'}}" for place, name in enumerate(names)),
         ]
         for reason in told
     ]
@@ -102,6 +117,14 @@ def summary(explanation: "Explanation", user: str, item_id: str | None) -> str:
         return f"{who}, the first {explanation.searched:,} of {explanation.n_items:,} items"
     (reason,) = explanation.reasons
     if reason.rank is not None:
-        return f"{who}, item {item_id} at rank {reason.rank:,} of {explanation.searched:,}"
-    why = "the user had it" if reason.had else f"none of the {explanation.searched:,} that signals propose"
+        return f"{who}, item {item_id} at rank {reason.rank:,} of {_in_question(explanation)}"
+    why = "the user had it" if reason.had else f"none of {_in_question(explanation)}"
     return f"{who}, item {item_id} on no list: {why}"
+
+
+def _in_question(explanation: "Explanation") -> str:
+    """What an item's rank counts."""
+    if explanation.searched == explanation.n_items:
+        return f"all {explanation.n_items:,} items"
+    which = "signals propose" if explanation.model == AUTO and explanation.n_liked else "the user had not had"
+    return f"the {explanation.searched:,} items that {which}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsys_polars.cli.values import OneOf, Size
+from recsys_polars.cli.values import OneOf, Size, did_you_mean
 from recsys_polars.cli.voice import Voice, harmless
 from recsys_polars.errors import ModelError, RecsysError
 
@@ -68,6 +68,15 @@ class Command(click.Command):
     def get_help(self, ctx: click.Context) -> str:
         """Return the text with its examples."""
         return as_typed(super().get_help(ctx))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words; of an option that isn't there, only near ones were meant."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            options = [name for param in self.params for name in (*param.opts, *param.secondary_opts)]
+            meant = did_you_mean(error.option_name, [name for name in options if name.startswith("--")])
+            raise click.NoSuchOption(error.option_name, f"{error.message}{meant}", ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

@@ -26,7 +26,7 @@ def command(*, item: str, block: str | None, store: Path, k: int) -> None:
 
     title, block, nearest = similar(store, item, block=block, k=k)
     rows = [
-        [str(row["rank"]), clipped(row["item_id"]), clipped(row["title"], 60), f"{row['cosine']:6.4f}"]
+        [str(row["rank"]), clipped(row["item_id"]), clipped(row["title"], 60), f"{row['cosine']:z6.4f}"]
         for row in nearest.to_dicts()
     ]
     print_table(["rank", "item_id", "title", "cosine"], rows, to_the_right=False)

@@ -13,13 +13,25 @@ from click.shell_completion import CompletionItem
 
 from recsys_polars.models import NAMES, is_own
 
+_ALIKE = 0.75
+"""Of `difflib`: one sign in four may be another."""
+_LEAST = 3
+"""Signs of a word, and of a name, of which one is part of the other."""
+
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """Return a sentence about the names that look or begin like a word; nothing where there are none."""
-    by_lower = {name.lower(): name for name in names}
-    begun = [name for name in by_lower if len(word) > 1 and name.startswith(word.lower())]
-    alike = begun or get_close_matches(word.lower(), by_lower)
-    return f" Did you mean {' or '.join(repr(by_lower[name]) for name in alike)}?" if alike else ""
+    """Return a sentence about the names that a word was meant to be; nothing where none is near.
+
+    Near are names that begin with the word; else those that hold it, or that an option begins with; else lookalikes.
+    """
+    by_plain, plain = {name.lower().strip("-"): name for name in names}, word.lower().strip("-")
+    long = [name for name in by_plain if min(len(plain), len(name)) >= _LEAST]
+    alike = (
+        [name for name in long if name.startswith(plain)]
+        or [name for name in long if plain in name or (word.startswith("--") and plain.startswith(name))]
+        or get_close_matches(plain, by_plain, cutoff=_ALIKE)
+    )
+    return f" Did you mean {' or '.join(repr(by_plain[name]) for name in alike)}?" if alike else ""
 
 
 class OneOf(click.Choice[str]):

@@ -1,5 +1,7 @@
 """Users and items that somebody names: found by their ids, or what else they may have meant."""
 
+import string
+
 import polars as pl
 
 from recsys_polars.errors import InputError
@@ -8,6 +10,10 @@ from recsys_polars.store import Store
 
 _MOST = 5
 """Suggestions of a message."""
+_SHORTEST, _LONGEST = 4, 64
+"""Signs of a word that ids are near to: of fewer one is too many, and what is longer is no id."""
+_SIGNS = string.ascii_letters + string.digits + "-_"
+"""That somebody may have left out."""
 
 
 def titles_of(store: Store) -> pl.DataFrame:
@@ -20,42 +26,54 @@ def find_user(user_ids: pl.Series, user_id: str) -> int:
     """Return the place of a user among the sorted ids.
 
     Raises:
-        InputError: there is no such user; it names those whose ids begin most alike.
+        InputError: there is no such user; it names those whose ids are near.
     """
     place = int(user_ids.search_sorted(user_id))
     if place < len(user_ids) and user_ids[place] == user_id:
         return place
     raise InputError(
         f"user: expected one of {len(user_ids):,} user ids, found {printable(user_id)!r}"
-        f"{_meant([printable(one, 40) for one in _alike(user_ids, user_id)])}"
+        f"{_meant([printable(one, 40) for one in _near(user_ids, user_id)])}"
     )
-
-
-def _alike(user_ids: pl.Series, user_id: str) -> list[str]:
-    """The first ids with as much of the beginning of `user_id` as any id has; none where that is nothing."""
-    for length in range(len(user_id), 0, -1):
-        begin = user_id[:length]
-        place = int(user_ids.search_sorted(begin))
-        found = [one for one in user_ids[place : place + _MOST] if one.startswith(begin)]
-        if found:
-            return found
-    return []
 
 
 def find_item(titles: pl.DataFrame, item_id: str) -> int:
     """Return the row of an item in `titles_of` a store.
 
     Raises:
-        InputError: there is no such item; it names some whose titles contain the text, the shortest first.
+        InputError: there is no such item; it names those whose ids are near, or else some with a word in their titles
+            that begins like the text, the shortest first.
     """
     place = int(titles["item_id"].search_sorted(item_id))
     if place < titles.height and titles["item_id"][place] == item_id:
         return place
-    wanted = item_id.strip().lower()
-    named = titles.filter(pl.col("title").str.to_lowercase().str.contains(wanted, literal=True) & (wanted != ""))
-    shortest = named.sort(pl.col("title").str.len_chars(), "item_id").head(_MOST)
-    found = [f"{printable(item, 40)}: {printable(title, 60)}" for item, title in shortest.iter_rows()]
+    near = titles.filter(pl.col("item_id").is_in(_near(titles["item_id"], item_id)))
+    rows = (near if near.height else _titled(titles, item_id.strip().lower())).iter_rows()
+    found = [f"{printable(item, 40)}: {printable(title, 60)}" for item, title in rows]
     raise InputError(f"item: expected one of {titles.height:,} item ids, found {printable(item_id)!r}{_meant(found)}")
+
+
+def _near(ids: pl.Series, word: str) -> list[str]:
+    """The ids that begin with a word or are one sign off; none where they are many: no one more likely than another."""
+    if not 0 < len(word) <= _LONGEST:
+        return []
+    near = ids.filter(ids.str.starts_with(word) | ids.is_in(_one_sign_off(word)))
+    return near.to_list() if len(near) <= _MOST else []
+
+
+def _one_sign_off(word: str) -> list[str]:
+    """A word with a sign left out, added or changed, or two swapped; without blanks around it, and in either case."""
+    halves = [(word[:place], word[place:]) for place in range(len(word) + 1 if len(word) >= _SHORTEST else 0)]
+    changed = [f"{head}{sign}{tail[n:]}" for head, tail in halves for n in (0, 1) for sign in ("", *_SIGNS)]
+    swapped = [f"{head}{tail[1]}{tail[0]}{tail[2:]}" for head, tail in halves if len(tail) > 1]
+    return [*changed, *swapped, word.strip(), word.upper(), word.lower()]
+
+
+def _titled(titles: pl.DataFrame, text: str) -> pl.DataFrame:
+    """The items with the shortest titles in which a word begins like a text."""
+    words = pl.lit(" ") + pl.col("title").str.to_lowercase()
+    named = titles.filter((pl.col("title") != pl.col("item_id")) & words.str.contains(f" {text}", literal=True))
+    return named.sort(pl.col("title").str.len_chars(), "item_id").head(_MOST if text else 0)
 
 
 def _meant(found: list[str]) -> str:

@@ -6,6 +6,7 @@ import polars as pl
 
 from recsys_polars.recipes import history_before
 from recsys_polars.reporting.contents import Card, Shelf
+from recsys_polars.reporting.html import LONGEST_NAME
 from recsys_polars.store import Store
 
 
@@ -21,7 +22,9 @@ def read_shelves(
         n_titles: titles of each list at most.
         seed: of the choice.
     """
-    titles = store.scan("items").select("item_id", "image_url", title=pl.coalesce("title", "item_id")).collect()
+    items = store.scan("items").select("item_id", "image_url", title=pl.coalesce("title", "item_id"))
+    alike = pl.col("title").str.head(LONGEST_NAME - 1).is_duplicated()  # what is longer is cut there
+    titles = items.with_columns(is_ambiguous=alike).collect()
     liked = history_before(store, "test").filter(pl.col("label") == 1).collect()
     taken = store.scan("labelled").filter((pl.col("part") == "test") & (pl.col("label") == 1)).collect()
     both = liked.join(taken, on="user_id", how="semi")["user_id"].unique().sort()
@@ -58,4 +61,6 @@ def _with_hits(lists: pl.DataFrame, taken: pl.DataFrame, user: str, n_titles: in
 
 
 def _cards(rows: pl.DataFrame) -> list[Card]:
-    return [Card(**row) for row in rows.select(pl.col("title", "image_url", "^is_hit$")).iter_rows(named=True)]
+    item_id = pl.when("is_ambiguous").then("item_id")
+    shown = rows.select("title", "image_url", "^is_hit$", item_id=item_id)
+    return [Card(**row) for row in shown.iter_rows(named=True)]

@@ -45,8 +45,7 @@ class Tick(NamedTuple):
 
 def interval_chart(names: Sequence[str], points: Sequence[Point], *, styles: Sequence[int], label: str) -> Html:
     """Return a row a name: a mark at the value, a line over the interval; zero is on the axis. `Point.x` is unused."""
-    ends = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
-    low, high = min(0.0, *ends), max(0.0, *ends)
+    low, high = _reach(points)
     x, bottom = _scale(low, high, _NAMES, WIDTH - 16), 24 * len(points) + 6
     ticks = [Tick(x(value), _short(value)) for value in round_values(low, high, 5)]
     rows = [
@@ -81,9 +80,7 @@ def line_chart(
         joined: whether points are joined: not where x are groups, whose marks then stand beside each other.
     """
     points = [point for line in lines for point in line.points]
-    ys = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
-    low, high = min(ys), max(ys)
-    low = min(low, 0.0) if from_zero else low - (high - low) / 10  # marks stay clear of the axis
+    low, high = _reach(points, from_zero=from_zero)
     y = _scale(low, high, 182, 12)
     xs = [*(point.x for point in points), *(tick.place for tick in x_ticks)]
     beside = 0.0 if joined else 0.5
@@ -156,6 +153,14 @@ def number_ticks(low: float, high: float, *, whole: bool = False) -> list[Tick]:
     """Return ticks at round values from low to high; at whole numbers only, if so asked."""
     values = [value for value in round_values(low, high, 6) if not whole or value == round(value)]
     return [Tick(value, _short(value)) for value in values]
+
+
+def _reach(points: Sequence[Point], *, from_zero: bool = True) -> tuple[float, float]:
+    """Where an axis begins and ends: past every value and interval, which would else look cut off; or at zero."""
+    ends = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
+    low, high = min(ends + [0.0] * from_zero), max(ends + [0.0] * from_zero)
+    room = (high - low) / 15
+    return low - room * (low < 0 or not from_zero), high + room * (high > 0 or not from_zero)
 
 
 def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:

@@ -38,8 +38,10 @@ def models(contents: Contents) -> Html:
     ]
     return join(
         element("p", "A mark is the mean over users, a line its 95 % interval. The highest of a row is in bold."),
-        element("div", *charts, class_="charts"),
-        table("Every figure, with its 95 % interval over users", ["", *map(name_of, contents.models)], cells),
+        _beside(
+            charts,
+            table("Every figure, with its 95 % interval over users", ["", *map(name_of, contents.models)], cells),
+        ),
     )
 
 
@@ -62,8 +64,7 @@ def differences(contents: Contents) -> Html:
     caption = f"Differences to {first}, with paired 95 % intervals"
     return join(
         element("p", *told),
-        element("div", *charts, class_="charts"),
-        table(caption, ["", *map(name_of, others)], cells),
+        _beside(charts, table(caption, ["", *map(name_of, others)], cells)),
     )
 
 
@@ -91,6 +92,11 @@ def _chart(contents: Contents, metric: str, rows: Rows, names: list[str]) -> Htm
     points = [Point(0, row["value"], row["low"], row["high"]) for row in found]
     chart = interval_chart(names, points, styles=[contents.models.index(name) for name in names], label=label)
     return chart_figure(title, chart)
+
+
+def _beside(charts: list[Html], figures: Html) -> Html:
+    """Charts, and the table of their figures beside them where there is room for both."""
+    return element("div", element("div", *charts, class_="charts"), figures, class_="beside")
 
 
 def _cell(rows: Rows, name: str, metric: str, contents: Contents) -> Html:

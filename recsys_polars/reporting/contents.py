@@ -8,11 +8,15 @@ import polars as pl
 
 
 class Card(NamedTuple):
-    """An item as a reader sees it; `is_hit`: it stands in a list, and the user took it next."""
+    """An item as a reader sees it.
+
+    `is_hit`: it stands in a list, and the user took it next. `item_id`: of an item whose title others have too.
+    """
 
     title: str
     image_url: str | None = None
     is_hit: bool = False
+    item_id: str | None = None
 
 
 @dataclass(frozen=True)

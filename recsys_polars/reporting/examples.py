@@ -14,7 +14,7 @@ def examples(contents: Contents) -> Html:
     """Return the users, and a button for the images if there are some."""
     if not contents.shelves:
         return element("p", "No user has liked items on both sides of the cut.")
-    told = "Users at random. ✓ marks what a user took next."
+    told = "Users at random. ✓ marks what a user took next. An id stands beside a title that several items have."
     return join(element("p", told), _permission(contents), *map(_user, contents.shelves))
 
 
@@ -64,7 +64,8 @@ def _card(card: Card) -> Html:
     address = card.image_url if origin_of(card.image_url) is not None else None
     image = element("span", class_="cover", data_image=address) if address else ""
     hit = element("span", "✓ ", element("span", "taken next: ", class_="unseen")) if card.is_hit else ""
-    return element("li", hit, name_of(card.title), image, class_="hit" if card.is_hit else None)
+    id_ = join(" ", element("span", name_of(card.item_id), class_="id")) if card.item_id is not None else ""
+    return element("li", hit, name_of(card.title), id_, image, class_="hit" if card.is_hit else None)
 
 
 def _cards(contents: Contents) -> Iterator[Card]:

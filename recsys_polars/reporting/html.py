@@ -2,7 +2,7 @@
 
 from html import escape
 
-_NAME = 120
+LONGEST_NAME = 120
 """Signs of a title, an id or a name that a page shows."""
 
 
@@ -31,7 +31,7 @@ def join(*children: str) -> Html:
 
 def name_of(text: str) -> Html:
     """Return a title, an id or a name out of data, cut to what fits, so that its direction stays its own."""
-    shown = text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+    shown = text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
     return element("bdi", shown)
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from recsys_polars.models import KINDS
-from recsys_polars.recipes.explain import explain
+from recsys_polars.recipes.explain import Explanation, Nearest, Reason, explain
 from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.store import open_store
 from tests.oracles.cosine import cosine
@@ -134,12 +134,31 @@ def test_an_item_that_the_user_had_is_said_to_be_so(run: Callable[..., Result], 
     assert result.stdout.splitlines()[2].startswith("-     i")
 
 
+def test_a_rank_says_what_it_counts(run: Callable[..., Result], world: Any, store: Path, accept) -> None:
+    history = open_store(world.store).scan("labelled").filter(pl.col("part") != "test").collect()
+    had = history.filter(pl.col("user_id") == "u000")["item_id"]
+    item = min({f"i{number:03}" for number in range(20)} - set(had))
+    words = ("explain", "u000", "--model", "catboost", "--item", item, "--store")
+    assert len(had) > 0
+    assert f" of the {20 - len(had)} items that the user had not had; " in run(*words, world.store).stderr
+    accept("train", "--model", "catboost", "--recipe", "notebook", "--store", store)
+    assert " of all 20 items; " in run(*words, store).stderr
+
+
+def test_what_rounds_to_zero_has_no_sign(accept: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    nearest, parts = {"tfidf": Nearest(-0.001, "t")}, {"average user": -1e-4, "user tfidf": -1e-4}
+    reason = Reason("i", "t", 1, -2e-4, had=False, liked_by=1, nearest=nearest, parts=parts, proposers={})
+    found = Explanation(model="mlp", n_liked=1, n_items=9, searched=1, reasons=[reason])
+    monkeypatch.setattr("recsys_polars.recipes.explain.explain", lambda *_, **__: found)
+    numbers = re.findall(r"\S*0\.0\S*", accept("explain", "u"))
+    assert numbers == ["0.00", "0.000", "0.000", "+0.000"]
+
+
 def test_whom_or_what_the_store_does_not_know_is_refused_with_what_may_have_been_meant(
     refuse: Callable[..., str], world: Any
 ) -> None:
-    told = refuse("explain", "u01", "--model", "popularity", "--store", world.store)
-    assert "user: expected one of 30 user ids, found 'u01'; did you mean:\n  u010\n  u011\n  u012" in told
-    assert "did you mean:\n  u010\n" in refuse("explain", "u01x", "--model", "mlp", "--store", world.store)
+    told = refuse("explain", "u0007", "--model", "popularity", "--store", world.store)
+    assert "user: expected one of 30 user ids, found 'u0007'; did you mean:\n  u000\n  u007\n" in told
     assert "did you mean" not in refuse("explain", "", "--model", "mlp", "--store", world.store)
     told = refuse("explain", "u000", "--model", "mlp", "--store", world.store, "--item", "title 3")
     assert "item: expected one of 20 item ids, found 'title 3'; did you mean:\n  i003: Title 3 alpha" in told

@@ -368,6 +368,9 @@ def test_the_commands_of_a_group_are_told_in_whole_sentences(run: Callable[..., 
     assert "..." not in listed
 
 
+OPTIONS = ("--users", "--out", "--candidates", "--min-rating", "--help", "--loss", "--store", "--clip", "-k")
+
+
 @pytest.mark.parametrize(
     ("word", "names", "says"),
     [
@@ -379,9 +382,21 @@ def test_the_commands_of_a_group_are_told_in_whole_sentences(run: Callable[..., 
         ("x", NAMES, ""),
         ("", NAMES, ""),
         ("build", COMMANDS, " Did you mean 'build-features'?"),
+        ("trian", COMMANDS, " Did you mean 'train'?"),
+        ("tower", NAMES, " Did you mean 'two-tower'?"),
+        ("autos.parquet", NAMES, ""),
+        ("gpu", ("auto", "cpu", "cuda"), ""),
+        ("--output", OPTIONS, " Did you mean '--out'?"),
+        ("--user", OPTIONS, " Did you mean '--users'?"),
+        ("--rating", OPTIONS, " Did you mean '--min-rating'?"),
+        ("--html", OPTIONS, ""),
+        ("--input", OPTIONS, ""),
+        ("--lr", OPTIONS, ""),
+        ("--items", OPTIONS, ""),
+        ("--n", OPTIONS, ""),
     ],
 )
-def test_a_typo_is_met_with_what_looks_or_begins_like_it(word: str, names: tuple[str], says: str) -> None:
+def test_a_typo_is_met_with_what_is_near_it_alone(word: str, names: tuple[str], says: str) -> None:
     assert did_you_mean(word, names) == says
 
 
@@ -390,7 +405,8 @@ def test_a_typo_is_met_with_what_looks_or_begins_like_it(word: str, names: tuple
     [
         (("evalute",), "Did you mean 'evaluate'?"),
         (("store", "lst"), "Did you mean 'list'?"),
-        (("rank", "--canditates", "x"), "Did you mean one of: '--candidates'"),
+        (("rank", "--canditates", "x"), "No such option '--canditates'. Did you mean '--candidates'?\n"),
+        (("evaluate", "--html", "x"), "No such option '--html'.\n"),
         (("train", "--model", "catbost"), "Did you mean 'catboost'?"),
         (("build-features", "--split", "global"), "Did you mean 'global-time'?"),
         (("rank", "--out", "p", "--users", "tset"), "expected test, all or a file, found 'tset'. Did you mean 'test'?"),

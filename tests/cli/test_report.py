@@ -1,5 +1,6 @@
 """`evaluate --report` on items whose titles and images are made to harm, in a real browser where there is one."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from html import escape
@@ -169,6 +170,18 @@ def test_no_mark_or_text_of_a_chart_is_cut_off(tab: Tab, report: Path) -> None:
         }).map(one => one.outerHTML);
     })"""
     assert tab.ask(beyond) == []
+
+
+def test_a_table_of_few_models_stands_beside_the_charts_where_there_is_room(
+    tab: Tab, report: Path, accept: Callable[..., str], tmp_path: Path
+) -> None:
+    one = tmp_path / "one.html"
+    accept("evaluate", report.parent / "popularity.parquet", "--store", report.parent / "store", "--report", one)
+    rectangle = "JSON.stringify(document.querySelector('#models {}').getBoundingClientRect())"
+    for file, width, is_beside in ((one, 1280, True), (one, 390, False), (report, 1280, False)):
+        tab.open(file, width=width)
+        charts, table = (json.loads(tab.ask(rectangle.format(what))) for what in (".charts", "table"))
+        assert (table["left"] > charts["right"], table["top"] > charts["bottom"]) == (is_beside, not is_beside)
 
 
 def test_no_title_runs(tab: Tab, report: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from recsys_polars.recipes import report as recipe
 from recsys_polars.recipes.evaluate import SEED, figures_of, judge
+from recsys_polars.recipes.shelves import read_shelves
 from recsys_polars.reporting.contents import Contents
 from recsys_polars.store import open_store
 from tests.oracles import breakdowns as oracle
@@ -104,6 +105,22 @@ def test_example_users_have_their_own_hits(contents: Contents, lists: Any, truth
         liked = pairs.filter((pl.col("user_id") == shelf.user_id) & ~pl.col("is_test"))["item_id"]
         assert {card.title for card in shelf.liked} <= {titles[item] for item in liked}
     assert any(card.is_hit for shelf in contents.shelves for card in shelf.given["catboost"])
+
+
+def test_an_id_stands_beside_a_title_that_looks_like_that_of_another_item(
+    accept: Callable[..., str], world: Any, lists_file: Path, tmp_path: Path
+) -> None:
+    long = "long " * 25
+    titles = ["Hamlet"] * 3 + [f"{long}1", f"{long}2", "long", None, None, *(f"Title {n}" for n in range(12))]
+    items = pl.DataFrame({"item_id": [f"i{number:03}" for number in range(20)], "title": titles})
+    items.write_parquet(tmp_path / "items.parquet")
+    words = ("--interactions", world.log, "--items", tmp_path / "items.parquet", "--out", tmp_path / "store")
+    accept("build-features", *words)
+    shelves = read_shelves({"catboost": pl.read_parquet(lists_file)}, open_store(tmp_path / "store"), n_users=30)
+    cards = [card for shelf in shelves for card in (*shelf.liked, *shelf.taken, *shelf.given["catboost"])]
+    alike = dict(items.rows()[:5])
+    assert {card.item_id: card.title.strip() for card in cards if card.item_id} == alike
+    assert not {card.title for card in cards if not card.item_id} & set(alike.values())
 
 
 def test_training_and_time_come_from_the_manifest_and_from_what_the_store_kept(contents: Contents) -> None:

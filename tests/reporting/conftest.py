@@ -51,7 +51,7 @@ def contents() -> Contents:
     first, other = users.values()
     difference = metrics.compare(other, first, n_items=len(ITEMS), seed=0)
     taken = breakdowns.shares_of_deciles(truth, deciles, seed=0).select(pl.lit(TAKEN).alias("name"), pl.all())
-    card = Card(HOSTILE, f"https://images.example/{HOSTILE}")
+    card = Card(HOSTILE, f"https://images.example/{HOSTILE}", item_id=HOSTILE)
     return Contents(
         data={"Store": HOSTILE},
         k=K,

@@ -53,6 +53,18 @@ def test_a_mark_lies_within_its_interval_and_in_proportion() -> None:
     assert (first - low) / (high - low) == pytest.approx(1 / 3, abs=0.001)
 
 
+@pytest.mark.parametrize("ends", [(0.1, 0.4), (-0.4, -0.1), (-0.2, 0.4), (0.0, 0.4)])
+def test_an_axis_reaches_past_intervals_but_where_they_end_at_zero(ends: tuple[float, float]) -> None:
+    points = [Point(0, sum(ends) / 2, *ends)]
+    across = interval_chart(["a"], points, styles=[0], label="one")
+    upright = line_chart([Line(0, points)], x_ticks=[Tick(0, "all")], x_title="x", label="one", joined=False)
+    for chart, axis, bounds in ((across, "x", (104, 344)), (upright, "y", (182, 12))):
+        [whisker] = [line for line in re.findall("<line [^>]*>", chart) if "whisker" in line]
+        [places] = numbers(whisker, "line", f"{axis}1", f"{axis}2")
+        gaps = [abs(place - bound) for place, bound in zip(places, bounds, strict=True)]
+        assert [gap > 8 for gap in gaps] == [end != 0 for end in ends]
+
+
 @pytest.mark.parametrize("value", [0.2, -0.2])
 def test_zero_is_on_the_axis_of_intervals(value: float) -> None:
     chart = interval_chart(["a"], [Point(0, value, value - 0.05, value + 0.05)], styles=[0], label="one")

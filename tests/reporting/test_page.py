@@ -79,6 +79,12 @@ def test_signs_that_change_how_others_are_read_are_not_shown(harmless: Contents)
     assert re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", text) is None
 
 
+def test_an_id_is_shown_beside_the_title_that_needs_one(harmless: Contents) -> None:
+    shelf = Shelf("u", [Card("Hamlet", item_id="i7"), Card("Macbeth")], [], {})
+    texts = "|".join(Reader(page(replace(harmless, shelves=[shelf]))).texts)
+    assert "Liked|Hamlet| |i7|Macbeth|" in texts
+
+
 def test_a_title_of_a_million_signs_is_cut(harmless: Contents) -> None:
     shelf = Shelf("u" * 10**6, [Card("t" * 10**6)], [], {})
     assert len(page(replace(harmless, shelves=[shelf]))) < len(page(harmless)) + 10_000

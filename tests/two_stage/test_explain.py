@@ -13,6 +13,7 @@ from recsys_polars.recipes.explain import explain
 from recsys_polars.recipes.sides import RankSettings
 from recsys_polars.recipes.trained import find_model, publish_model
 from recsys_polars.store import open_store
+from recsys_polars.two_stage.candidates import PROPOSERS
 from recsys_polars.two_stage.ranker import Order, load_orders, save_orders
 from tests.two_stage.shops import (
     invoke,
@@ -73,6 +74,21 @@ def test_an_order_by_one_signal_is_that_signal(tmp_path, shop) -> None:
     (first, *_) = explain(store.path, min(shop.warm), RankSettings(kind=AUTO)).reasons
     assert first.parts == {"text": first.score}
     assert first.proposers["text"] == 1
+
+
+def test_a_rank_is_told_to_be_among_what_signals_propose(shop) -> None:
+    found = explain(shop.store.path, min(shop.warm), RankSettings(kind=AUTO), item_id=shop.items[0])
+    (item,) = [
+        reason.item_id for reason in explain(shop.store.path, min(shop.warm), RankSettings(kind=AUTO, k=1)).reasons
+    ]
+    told = invoke("explain", min(shop.warm), "--model", "auto", "--store", shop.store.path, "--item", item).stderr
+    assert f"item {item} at rank 1 of the {found.searched} items that signals propose; " in told
+
+
+def test_help_tells_what_every_proposer_is() -> None:
+    told = invoke("explain", "--help").stdout
+    names = {re.sub("_recent|_lately|_[0-9.]+", "", name) for name in (*PROPOSERS, "vector[NAME]")}
+    assert {name for name in names if f" {name} " not in told.replace(";", " ")} == set()
 
 
 def test_proposers_are_printed_the_best_three(shop) -> None:
