@@ -19,10 +19,14 @@ def headline(contents: Contents) -> Html:
     rows, title = rows_of(contents.figures), metric_title("ndcg", contents.k)
     best = max(contents.models, key=lambda name: rows[name, "ndcg"]["value"])
     found = element("strong", name_of(best), f" has the highest {title}: {figure(rows[best, 'ndcg'])}.")
-    first = contents.models[0]
+    first, *others = contents.models
+    differences = rows_of(contents.differences)
     if best == first:
-        return element("p", found, class_="headline")
-    difference = rows_of(contents.differences)[best, "ndcg"]
+        near = [name for name in others if not _is_sure(differences[name, "ndcg"])]
+        named = [part for name in near for part in (", ", name_of(name))][1:]
+        maybe = join(" Chance alone could have put it before ", *named, ".") if near else ""
+        return element("p", found, maybe, class_="headline")
+    difference = differences[best, "ndcg"]
     sure = "" if _is_sure(difference) else " That interval holds 0: chance alone could have made it."
     against = join(" Against ", name_of(first), f" that is {figure(difference, signed=True)}.{sure}")
     return element("p", found, against, class_="headline")

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -211,6 +212,17 @@ def test_a_difference_is_marked_where_its_whole_interval_lies_on_one_side(
     number = f"{value:+.4f}".replace("-", "−")
     assert f"{number}{sign}" in texts
     assert any("chance alone could have made it" in text for text in texts) == (sign == "")
+
+
+@pytest.mark.parametrize(("low", "high", "is_sure"), [(-0.3, -0.1, True), (-0.3, 0.1, False), (None, None, False)])
+def test_a_first_model_that_is_best_is_said_to_be_so_by_chance_where_it_may_be(
+    contents: Contents, low: float | None, high: float | None, is_sure: bool
+) -> None:
+    figures = contents.figures.with_columns(value=pl.when(name=contents.models[0]).then(1.0).otherwise(0.5))
+    ends = (pl.lit(end, dtype=pl.Float64).alias(name) for name, end in (("low", low), ("high", high)))
+    text = page(replace(contents, figures=figures, differences=contents.differences.with_columns(ends)))
+    told = f"Chance alone could have put it before <bdi>{escape(HOSTILE)}</bdi>." in text
+    assert told != is_sure
 
 
 def test_items_shown_are_of_those_of_their_tenth(contents: Contents) -> None:
