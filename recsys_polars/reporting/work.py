@@ -66,7 +66,10 @@ def rows_of_build(contents: Contents) -> Html:
         return element("p", "The store says nothing of its steps.")
     rows = [[str(step.get("name")), *(_count(step.get(key)) for key in keys)] for step in contents.steps]
     columns = ["Step", "Rows in", "Rows out", "Merged", "Rejected"]
-    told = "In each step, rows in = rows out + merged + rejected."
+    told = (
+        "In each step, rows in = rows out + merged + rejected. A row is merged where another stands for it: of several "
+        "rows about an item the fullest, of a user's rows about an item the latest in each part."
+    )
     return join(element("p", told), table("Rows of each step of the build", columns, rows))
 
 
