@@ -182,7 +182,7 @@ def test_places_may_be_uris_that_spark_alone_can_reach(spark, run, tmp_path) -> 
     for checksum in shelf.rglob(".*.crc"):  # Hadoop's, of a disk of this machine
         checksum.unlink()
     assert sorted(path.name for path in (shelf / "store").iterdir()) == [
-        *(".lock", ".published", "000002", "000003", "CURRENT", "rejects"),
+        *(".lock", ".published", "000002", "000003", "CURRENT", "rejects", "timings.jsonl"),
     ]
     assert run("store", "verify", "--store", shelf / "store").exit_code == 0
     for file in ("labelled", "user_means", "item_features"):
