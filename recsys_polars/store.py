@@ -10,6 +10,7 @@ How a generation is published: `artefacts`.
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -142,7 +143,10 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     """
     path = Path(path)
     if not (path / "CURRENT").is_file():
-        raise ArtefactError(f"{path}: expected a feature store, found none; build one with build-features --out {path}")
+        raise ArtefactError(
+            f"{path}: expected a feature store, found none; "
+            f"build one with recsys-polars build-features --out {shlex.quote(str(path))}"
+        )
     store = Store(path, *held_generation(path))
     blocks = store.manifest.get("blocks")
     if not (isinstance(blocks, list) and blocks and all(isinstance(block, str) for block in blocks)):

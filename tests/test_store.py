@@ -186,8 +186,10 @@ def test_the_identity_of_a_store_changes_with_its_tables_alone(tmp_path) -> None
 
 
 def test_no_store_at_all_says_how_to_build_one(tmp_path) -> None:
-    with pytest.raises(ArtefactError, match="expected a feature store, found none; build one with build-features"):
-        open_store(tmp_path / "store")
+    with pytest.raises(ArtefactError) as error:
+        open_store(tmp_path / "my store")
+    build = f"recsys-polars build-features --out '{tmp_path}/my store'"
+    assert str(error.value) == f"{tmp_path}/my store: expected a feature store, found none; build one with {build}"
 
 
 def test_an_error_in_the_block_leaves_the_old_store_byte_by_byte(tmp_path) -> None:

@@ -435,6 +435,20 @@ def test_a_launcher_is_named_as_it_was_typed(monkeypatch: pytest.MonkeyPatch, ru
     assert "Try 'bin/train --help' for help." in run("train", "--nonsense").stderr
 
 
+def test_errors_name_commands_as_they_are_typed_and_folders_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, refuse: Callable[..., str], store: Path, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "recsys-polars copy" / "store"
+    shutil.rmtree(store / "models")
+    for typed, launchers in (("recsys-polars ", ""), ("../my bin/\\1", "../my bin/\\1")):
+        monkeypatch.setenv("RECSYS_POLARS_BIN", launchers)
+        told = refuse("rank", "--store", nowhere, "--out", tmp_path / "p.parquet")
+        assert told.startswith(f"Error: {nowhere}: expected a feature store, found none; ")
+        assert told.endswith(f"build one with {typed}build-features --out '{nowhere}'\n")
+        told = refuse("rank", "--store", store, "--out", tmp_path / "p.parquet")
+        assert told.endswith(f"found none; run {typed}train --model KIND first\n")
+
+
 def test_launchers_say_how_they_were_called(tmp_path: Path) -> None:
     """The installation is left out: the stamp says that it is there, and the program prints what it is told."""
     launcher = tmp_path / "bin" / "demo"
