@@ -1,5 +1,6 @@
 """`build-features`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from click.core import ParameterSource
 from recsys_polars.cli.shared import (
     DEFAULT_STORE,
     Command,
+    clipped,
     command_line,
     engine_options,
     long_steps,
@@ -22,6 +24,8 @@ from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
 from recsys_polars.tables import PARTS
 
+_PATH, _FOUND = 500, 40
+"""Characters of a path, and of a value in a file, that are shown."""
 SHOWN = 30
 """Columns left out that the summary names; the manifest has them all."""
 
@@ -202,12 +206,22 @@ def print_steps(manifest: Any) -> None:
 
 
 def print_rejects(manifest: Any) -> None:
-    """Print how many rows broke which rule."""
-    rejects = manifest.get("rejects", {})
-    rows = [[table, f"{n:,}", rule] for table, entry in rejects.items() for rule, n in entry["rules"].items()]
+    """Print how many rows broke which rule, and where the first of them is."""
+    rows = []
+    for table, entry in manifest.get("rejects", {}).items():
+        first = {row["rule"]: row for row in entry.get("first", ())}  # stores of old have none
+        rows += [[table, f"{n:,}", rule, _origin(first.get(rule, {}))] for rule, n in entry["rules"].items()]
     if rows:
         click.echo()
-        print_table(["rejected", "rows", "rule"], rows)
+        print_table(["rejected", "rows", "rule", "first of them"], rows, to_the_right=False)
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    """Say where a raw row is, and what was found there, as far as it is known."""
+    file, line, found = (row.get(name) for name in ("file", "line", "found"))
+    where = clipped(file, _PATH) if file else ""
+    where += f", line {line:,}" if line else ""
+    return where if found is None else f"{where}: {clipped(found, _FOUND)!r}"
 
 
 def counts(manifest: Any) -> dict[str, int]:

@@ -165,9 +165,9 @@ def test_rejects_are_printed_by_rule_and_add_up_over_files(shop, accept) -> None
     for name, rows in (("one.csv", "u1,i1,five,1262304000\n,i1,5,1262304000\n"), ("two.csv", "u1,i2,six,1262304000\n")):
         (shop / name).write_text(MORE + rows + f"{name},i1,5,1262304000\n")
         printed = accept_with_summary(accept, shop, name)
-    lines = [line.split() for line in printed.splitlines()]
-    assert ["interactions", "2", "rating:", "not", "a", "number"] in lines
-    assert ["interactions", "1", "user_id:", "missing"] in lines
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert f"interactions 2 rating: not a number {shop / 'one.csv'}, line 4: 'five'" in lines
+    assert f"interactions 1 user_id: missing {shop / 'one.csv'}, line 5" in lines
 
 
 def accept_with_summary(accept, shop: Path, name: str) -> str:
