@@ -218,10 +218,13 @@ def print_rejects(manifest: Any) -> None:
 
 def _origin(row: Mapping[str, Any]) -> str:
     """Say where a raw row is, and what was found there, as far as it is known."""
-    file, line, found = (row.get(name) for name in ("file", "line", "found"))
-    where = clipped(file, _PATH) if file else ""
-    where += f", line {line:,}" if line else ""
+    where, found = _where(row), row.get("found")
     return where if found is None else f"{where}: {clipped(found, _FOUND)!r}"
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    file, line = row.get("file"), row.get("line")
+    return (clipped(file, _PATH) if file else "") + (f", line {line:,}" if line else "")
 
 
 def counts(manifest: Any) -> dict[str, int]:
@@ -233,6 +236,7 @@ def counts(manifest: Any) -> dict[str, int]:
         **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
         "repeats": sum(said["repeats"].values()),
         "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
+        "unread_prices": manifest.get("unread_prices", {}).get("rows", 0),
     }
 
 
@@ -246,6 +250,10 @@ def summary(manifest: Any, out: str | Path) -> str:
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if counted["rejected"]:
         text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
+    if counted["unread_prices"]:
+        first = manifest["unread_prices"]["first"]
+        text += f"; {counted['unread_prices']:,} prices could not be read, such as "
+        text += f"{clipped(first['found'], _FOUND)!r} ({_where(first)})"
     if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
         text += "; no ratings found: every row is liked"
     for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):

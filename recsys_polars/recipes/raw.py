@@ -231,10 +231,22 @@ def _read_items(files: Sequence[ParsedFile], build: Build) -> pl.DataFrame:
     parsed = pl.scan_parquet(paths, glob=False) if paths else Items.create_empty().lazy().with_columns(**NO_ORIGIN)
     rejected = pl.col("rule").is_not_null()
     n_rows = accept("items", parsed.select(rejected), parsed.filter(rejected), build)
+    _note_unread_prices(parsed.filter(~rejected), build)
     rows = [*_stored_items(build), parsed.filter(~rejected).drop(ORIGIN)]
     items = catalogue.deduplicate_items(pl.concat(rows, how="diagonal"))
     build.ledger.enter("deduplicate items", rows_in=n_rows, rows_out=items.height, merged=n_rows - items.height)
     return items
+
+
+def _note_unread_prices(accepted: pl.LazyFrame, build: Build) -> None:
+    """Have the manifest count the prices that could not be read, and show the first; of the store appended to, too."""
+    row = pl.struct("file", "line", "found")
+    n_rows, first = accepted.drop_nulls("found").select(pl.len(), row.min_by(row).alias("first")).collect().row(0)
+    earlier = build.onto.manifest.get("unread_prices") if build.onto else None
+    if earlier:
+        n_rows, first = earlier["rows"] + n_rows, earlier["first"]
+    if n_rows:
+        build.writer.stage.facts["unread_prices"] = {"rows": n_rows, "first": first}
 
 
 def _stored_items(build: Build) -> list[pl.LazyFrame]:

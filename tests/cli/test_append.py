@@ -1,7 +1,9 @@
 """`build-features --append` and `--strict`, as they are typed."""
 
+import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from recsys_polars.store import open_store
@@ -168,6 +170,22 @@ def test_rejects_are_printed_by_rule_and_add_up_over_files(shop, accept) -> None
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert f"interactions 2 rating: not a number {shop / 'one.csv'}, line 4: 'five'" in lines
     assert f"interactions 1 user_id: missing {shop / 'one.csv'}, line 5" in lines
+
+
+def test_prices_that_cannot_be_read_are_counted_and_one_is_shown(shop, run) -> None:
+    store, items, more = shop / "store", shop / "prices.csv", shop / "more prices.csv"
+    items.write_text("item_id,price\ni1,4.5\ni2,0\ni3,call\x1b us\ni4,\n,free\ni1,a lot\n")
+    more.write_text("item_id,price\ni5,$5\ni6,at cost\n")
+    first = run("build-features", "--interactions", shop / "log.csv", "--items", items, "--out", store)
+    assert f"; 2 prices could not be read, such as 'call  us' ({items}, line 4); " in first.stderr
+    appended = run("build-features", "--append", more, "--out", store, "--log-json")
+    summary = json.loads(appended.stderr.splitlines()[-1])
+    assert f"; 3 prices could not be read, such as 'call  us' ({items}, line 4)" in summary["message"]
+    assert summary["figures"]["unread_prices"] == 3
+    priced = open_store(store).scan("items").filter(pl.col("price").is_not_null()).select("item_id", "price")
+    assert priced.collect().rows() == [("i1", 4.5), ("i5", 5.0)]
+    (shop / "more.csv").write_text(MORE)
+    assert "; 3 prices could not be read" in run("build-features", "--append", shop / "more.csv", "--out", store).stderr
 
 
 def accept_with_summary(accept, shop: Path, name: str) -> str:
