@@ -1,33 +1,25 @@
 """`build-features`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from recsys_polars.cli.built import brought, counts, print_files, print_rejects, print_steps, summary
 from recsys_polars.cli.shared import (
     DEFAULT_STORE,
     Command,
-    clipped,
     command_line,
     engine_options,
     long_steps,
     memory_option,
-    print_table,
     say,
     spark_settings,
 )
 from recsys_polars.cli.values import FileOr, Finite, OneOf, Whole
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
-from recsys_polars.tables import PARTS
-
-_PATH, _FOUND = 500, 40
-"""Characters of a path, and of a value in a file, that are shown."""
-SHOWN = 30
-"""Columns left out that the summary names; the manifest has them all."""
 
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -163,11 +155,12 @@ def command(
     places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
     options |= {"format": format_, "memory_bytes": memory, "strict": strict}
+    appended = None
     with long_steps() as progress:
         if patterns:
             _refuse_others(ctx)
-            append = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
-            manifest = append.manifest
+            appended = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
+            manifest = appended.store.manifest
         elif spark:
             from recsys_polars.recipes.on_spark.build import build_features_on_spark
             from recsys_polars.recipes.raw import BuildSettings
@@ -175,11 +168,14 @@ def command(
             manifest = build_features_on_spark(BuildSettings(**options), out, spark, progress=progress)
         else:
             manifest = build_features(out, progress=progress, **options).manifest
+    if appended:
+        print_files(appended.files)
     print_steps(manifest)
     print_rejects(manifest)
+    text, figures = brought(appended) if appended else ("", {})
     say(
-        summary(manifest, out),
-        counts(manifest),
+        summary(manifest, out) + text,
+        counts(manifest) | figures,
         following=command_line("train", "--model", "auto", store=out),
     )
 
@@ -196,69 +192,3 @@ def _refuse_others(ctx: click.Context) -> None:
     ]
     if others:
         raise click.UsageError(f"--append: expected no {', '.join(others)} beside it: the store has its settings")
-
-
-def print_steps(manifest: Any) -> None:
-    """Print what became of every row."""
-    columns = ["rows_in", "rows_out", "merged", "rejected"]
-    rows = [[step["name"], *(f"{step[column]:,}" for column in columns)] for step in manifest["steps"]]
-    print_table(["step", *columns], rows)
-
-
-def print_rejects(manifest: Any) -> None:
-    """Print how many rows broke which rule, and where the first of them is."""
-    rows = []
-    for table, entry in manifest.get("rejects", {}).items():
-        first = {row["rule"]: row for row in entry.get("first", ())}  # stores of old have none
-        rows += [[table, f"{n:,}", rule, _origin(first.get(rule, {}))] for rule, n in entry["rules"].items()]
-    if rows:
-        click.echo()
-        print_table(["rejected", "rows", "rule", "first of them"], rows, to_the_right=False)
-
-
-def _origin(row: Mapping[str, Any]) -> str:
-    """Say where a raw row is, and what was found there, as far as it is known."""
-    where, found = _where(row), row.get("found")
-    return where if found is None else f"{where}: {clipped(found, _FOUND)!r}"
-
-
-def _where(row: Mapping[str, Any]) -> str:
-    file, line = row.get("file"), row.get("line")
-    return (clipped(file, _PATH) if file else "") + (f", line {line:,}" if line else "")
-
-
-def counts(manifest: Any) -> dict[str, int]:
-    """Return what the summary of a build counts: users, items, pairs of each part, repeats, rejected rows."""
-    said = manifest["counts"]
-    return {
-        "users": said["users"],
-        "items": said["items"],
-        **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
-        "repeats": sum(said["repeats"].values()),
-        "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
-        "unread_prices": manifest.get("unread_prices", {}).get("rows", 0),
-    }
-
-
-def summary(manifest: Any, out: str | Path) -> str:
-    """Return the summary line of a build."""
-    counted = counts(manifest)
-    parts = ", ".join(f"{counted[part]:,} {part}" for part in PARTS)
-    text = f"{out}: {counted['users']:,} users, {counted['items']:,} items, pairs: {parts}"
-    text += f", {counted['repeats']:,} repeats"
-    for block, entry in manifest.get("encoded", {}).items():
-        text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
-    if counted["rejected"]:
-        text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
-    if counted["unread_prices"]:
-        first = manifest["unread_prices"]["first"]
-        text += f"; {counted['unread_prices']:,} prices could not be read, such as "
-        text += f"{clipped(first['found'], _FOUND)!r} ({_where(first)})"
-    if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
-        text += "; no ratings found: every row is liked"
-    for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):
-        left_out = manifest.get(name, [])
-        more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
-        if left_out:
-            text += f"; {kind} columns left out: {', '.join(left_out[:SHOWN])}{more}"
-    return text

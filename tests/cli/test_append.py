@@ -172,6 +172,39 @@ def test_rejects_are_printed_by_rule_and_add_up_over_files(shop, accept) -> None
     assert f"interactions 1 user_id: missing {shop / 'one.csv'}, line 5" in lines
 
 
+def test_what_each_file_brought_is_told_and_which_brought_nothing(shop, run) -> None:
+    tonight, stuff, copy = shop / "tonight.csv", shop / "stuff.csv", shop / "a\ncopy\x1b.csv"
+    tonight.write_text(MORE + "u1,i1,five,1262305000\nu1,,5,1262305000\n")
+    stuff.write_text(ITEMS.replace("i1", "i8") + ",no id,1,2\n")
+    copy.write_text(GOOD)
+    (shop / "empty.csv").write_text(HEADER)
+    files = [tonight, stuff, copy, shop / "empty.csv", tonight]
+    appended = run("build-features", *(f"--append={file}" for file in files), "--out", shop / "store", "--log-json")
+    assert appended.exit_code == 0, appended.output
+    assert [line.split() for line in appended.stdout.split("\n\n")[0].splitlines() if "-----" not in line] == [
+        ["appended", "rows_in", "rows_out", "rejected"],
+        [str(tonight), "4", "2", "2"],
+        [str(shop / "empty.csv"), "0", "0", "0"],
+        [str(stuff), "3", "2", "1"],
+    ]
+    summary = json.loads(appended.stderr.splitlines()[-1])
+    assert summary["message"].endswith(f"; appended 4 of 7 rows; nothing new in {shop}/a copy .csv")
+    brought = {name: summary["figures"][name] for name in ("appended", "appended_rejected", "passed_over")}
+    assert brought == {"appended": 4, "appended_rejected": 3, "passed_over": 1}
+    rows = {step["name"]: step["rows_in"] for step in open_store(shop / "store").manifest["steps"]}
+    assert (rows["read interactions"], rows["read items"]) == (64, 5)
+
+
+def test_where_no_file_brings_anything_new_that_is_all_that_is_told(shop, run) -> None:
+    for number in range(40):
+        (shop / f"copy{number:02}.csv").write_text(GOOD)
+    appended = run("build-features", "--append", shop / "copy*.csv", "--out", shop / "store")
+    assert appended.stdout.startswith("step ")
+    assert f"; nothing new in {shop}/copy00.csv, {shop}/copy01.csv, " in appended.stderr
+    assert f"{shop}/copy29.csv and 10 more; " in appended.stderr
+    assert "appended" not in appended.stderr
+
+
 def test_prices_that_cannot_be_read_are_counted_and_one_is_shown(shop, run) -> None:
     store, items, more = shop / "store", shop / "prices.csv", shop / "more prices.csv"
     items.write_text("item_id,price\ni1,4.5\ni2,0\ni3,call\x1b us\ni4,\n,free\ni1,a lot\n")
