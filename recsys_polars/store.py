@@ -10,6 +10,7 @@ How a generation is published: `artefacts`.
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from recsys_polars.guards import Hold, refuse_link
 from recsys_polars.tables import Vectors, check
 
 _REJECTS = "rejects-"
+_ORIGIN = ("file", "line", "found")
 ROW_GROUP = 50_000
 """Rows of a Parquet row group: larger ones with vectors blow up a streaming reader."""
 
@@ -142,7 +144,10 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     """
     path = Path(path)
     if not (path / "CURRENT").is_file():
-        raise ArtefactError(f"{path}: expected a feature store, found none; build one with build-features --out {path}")
+        raise ArtefactError(
+            f"{path}: expected a feature store, found none; "
+            f"build one with recsys-polars build-features --out {shlex.quote(str(path))}"
+        )
     store = Store(path, *held_generation(path))
     blocks = store.manifest.get("blocks")
     if not (isinstance(blocks, list) and blocks and all(isinstance(block, str) for block in blocks)):
@@ -222,18 +227,24 @@ class StoreWriter:
         self.stage.add_file(name, shapes={tensor: list(shape) for tensor, shape in shapes.items()})
 
     def write_rejects(self, table: str, rows: pl.LazyFrame) -> None:
-        """Write the rows that broke a contract, with the `rule` that they broke; nothing where there are none."""
+        """Write the rows that broke a contract, with the `rule` that they broke; nothing where there are none.
+
+        The manifest counts them, and has the first row of each rule by file and line, as far as those are known.
+        """
         name = f"{_REJECTS}{table}"
         path = self.stage.folder / f"{name}.parquet"
         rows.sink_parquet(path)
-        rules = pl.scan_parquet(path, glob=False).group_by("rule").len()
+        rejects = pl.scan_parquet(path, glob=False)
+        row = pl.struct("rule", *(name for name in _ORIGIN if name in rejects.collect_schema()))
+        rules = rejects.group_by("rule").agg(pl.len(), first=row.min_by(row))  # by all of it: files change, paths stay
         by_rule = rules.sort("len", "rule", descending=[True, False]).collect()
         if by_rule.is_empty():
             path.unlink()
             return
         n_rows = int(by_rule["len"].sum())
         self.stage.add_file(path.name, rows=n_rows)
-        entry = {"file": path.name, "rows": n_rows, "rules": dict(by_rule.iter_rows())}
+        counts = dict(by_rule.select("rule", "len").iter_rows())
+        entry = {"file": path.name, "rows": n_rows, "rules": counts, "first": by_rule["first"].to_list()}
         self.stage.facts.setdefault("rejects", {})[table] = entry
 
 

@@ -126,7 +126,7 @@ def test_a_store_that_grew_equals_one_built_from_all_files(first, batches, way, 
         grown = build_features(BuildSettings(**start), folder / "grown")
         for number, batch in enumerate(batches, start=1):
             paths = batch.write(folder, number)
-            grown = append_features(folder / "grown", paths, memory_bytes=memory[0])
+            grown = append_features(folder / "grown", paths, memory_bytes=memory[0]).store
             assert grown.manifest["appended"][-1] == {"to": f"{number:06d}", "paths": paths}
         asked = start | {"memory_bytes": memory[1]}
         if list(folder.glob("items*.csv")):
@@ -160,5 +160,5 @@ def test_a_real_store_that_grew_in_buckets_has_the_bytes_of_one_built_at_once(re
     settings = BuildSettings(interactions=first, items=first_items, memory_bytes=2_000_000)
     build_features(settings, tmp_path / "grown")
     append_features(tmp_path / "grown", [later], memory_bytes=3_000_000)
-    grown = append_features(tmp_path / "grown", [later_items])
+    grown = append_features(tmp_path / "grown", [later_items]).store
     assert checksums(grown) == checksums(whole)

@@ -114,7 +114,7 @@ def test_a_training_during_which_the_store_was_built_anew_leaves_a_model_that_is
     assert run("train", "--model", "popularity", "--store", store).exit_code == 0
     refused = run("rank", "--store", store, "--out", tmp_path / "p.parquet")
     assert refused.exit_code == 2
-    assert "run train --model popularity again" in refused.stderr
+    assert "run recsys-polars train --model popularity again" in refused.stderr
 
 
 def test_of_two_trainings_of_one_kind_the_second_is_refused(begin, store) -> None:

@@ -318,7 +318,7 @@ def test_a_model_of_an_older_generation_is_refused(own_store, tmp_path):
     build_features(settings, store.path)
     message = (
         r"models/popularity: expected a model of generation 000002-.* of the store, found one of 000001-.*; "
-        r"run train --model popularity again"
+        r"run recsys-polars train --model popularity again"
     )
     with pytest.raises(ArtefactError, match=message):
         rank(store.path, tmp_path / "p.parquet", RankSettings())
@@ -342,10 +342,14 @@ def test_predictions_of_another_store_are_refused(own_store, shop, tmp_path):
 
 def test_a_store_without_a_model_says_what_to_run(own_store, tmp_path):
     _, store = own_store
-    with pytest.raises(ArtefactError, match=r"two-tower: expected a trained model, found none; run train --model"):
+    with pytest.raises(
+        ArtefactError, match=r"two-tower: expected a trained model, found none; run recsys-polars train --model"
+    ):
         rank(store.path, tmp_path / "p.parquet", RankSettings(kind="two-tower"))
     (store.models_folder / "CURRENT").unlink()
-    with pytest.raises(ArtefactError, match="expected a trained model, found none; run train --model KIND first"):
+    with pytest.raises(
+        ArtefactError, match="expected a trained model, found none; run recsys-polars train --model KIND first"
+    ):
         rank(store.path, tmp_path / "p.parquet", RankSettings())
 
 

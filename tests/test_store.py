@@ -186,8 +186,10 @@ def test_the_identity_of_a_store_changes_with_its_tables_alone(tmp_path) -> None
 
 
 def test_no_store_at_all_says_how_to_build_one(tmp_path) -> None:
-    with pytest.raises(ArtefactError, match="expected a feature store, found none; build one with build-features"):
-        open_store(tmp_path / "store")
+    with pytest.raises(ArtefactError) as error:
+        open_store(tmp_path / "my store")
+    build = f"recsys-polars build-features --out '{tmp_path}/my store'"
+    assert str(error.value) == f"{tmp_path}/my store: expected a feature store, found none; build one with {build}"
 
 
 def test_an_error_in_the_block_leaves_the_old_store_byte_by_byte(tmp_path) -> None:
@@ -268,8 +270,28 @@ def test_rejects_say_what_was_broken_and_stand_in_the_manifest(tmp_path) -> None
     file = tmp_path / "rejects" / "items-000001.parquet"
     assert pl.read_parquet(file).rows() == [("bad", "broken")] * 2
     manifest = open_store(tmp_path).manifest
-    assert manifest["rejects"] == {"items": {"file": "rejects-items.parquet", "rows": 2, "rules": {"broken": 2}}}
+    assert manifest["rejects"] == {
+        "items": {"file": "rejects-items.parquet", "rows": 2, "rules": {"broken": 2}, "first": [{"rule": "broken"}]}
+    }
     assert manifest["files"]["rejects-items.parquet"]["sha256"] == sha256(file)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_first_row_of_a_rule_is_the_lowest_by_file_line_and_what_was_found(tmp_path, order) -> None:
+    rows = [
+        ("b.csv", 1, "late", "b"),
+        ("a.csv", 10, "late", "ten"),
+        ("a.csv", 9, "late", "nine"),
+        ("a.csv", 9, "late", "a nine of another day"),
+        ("c.csv", 2, "blank", None),
+    ]
+    rejects = pl.LazyFrame(rows[::order], schema=["file", "line", "rule", "found"], orient="row")
+    with build_with_blocks(tmp_path) as writer:
+        writer.write_rejects("items", rejects)
+    assert open_store(tmp_path).manifest["rejects"]["items"]["first"] == [
+        {"rule": "late", "file": "a.csv", "line": 9, "found": "a nine of another day"},
+        {"rule": "blank", "file": "c.csv", "line": 2, "found": None},
+    ]
 
 
 def test_without_rejects_there_is_no_file_of_them(tmp_path) -> None:

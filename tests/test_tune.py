@@ -200,7 +200,7 @@ def test_a_damaged_file_is_an_error_that_names_it(text, store):
     path = tuned_path(store, "mlp")
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    says = r"mlp\.tuned\.json: expected what tune --model mlp writes, found .*remove it"
+    says = r"mlp\.tuned\.json: expected what tune writes, found .*; remove it, and run recsys-polars tune --model mlp"
     with pytest.raises(ArtefactError, match=says):
         training.train(store.path, "mlp", CPU)
     with pytest.raises(ArtefactError, match=says):

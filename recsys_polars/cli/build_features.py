@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from recsys_polars.cli.built import brought, counts, print_files, print_rejects, print_steps, summary
 from recsys_polars.cli.shared import (
     DEFAULT_STORE,
     Command,
@@ -13,17 +14,12 @@ from recsys_polars.cli.shared import (
     engine_options,
     long_steps,
     memory_option,
-    print_table,
     say,
     spark_settings,
 )
 from recsys_polars.cli.values import FileOr, Finite, OneOf, Whole
 from recsys_polars.sources import FORMATS
 from recsys_polars.splitting import SPLITS
-from recsys_polars.tables import PARTS
-
-SHOWN = 30
-"""Columns left out that the summary names; the manifest has them all."""
 
 
 def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -159,11 +155,12 @@ def command(
     places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
     options |= {"format": format_, "memory_bytes": memory, "strict": strict}
+    appended = None
     with long_steps() as progress:
         if patterns:
             _refuse_others(ctx)
-            append = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
-            manifest = append.manifest
+            appended = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
+            manifest = appended.store.manifest
         elif spark:
             from recsys_polars.recipes.on_spark.build import build_features_on_spark
             from recsys_polars.recipes.raw import BuildSettings
@@ -171,11 +168,14 @@ def command(
             manifest = build_features_on_spark(BuildSettings(**options), out, spark, progress=progress)
         else:
             manifest = build_features(out, progress=progress, **options).manifest
+    if appended:
+        print_files(appended.files)
     print_steps(manifest)
     print_rejects(manifest)
+    text, figures = brought(appended) if appended else ("", {})
     say(
-        summary(manifest, out),
-        counts(manifest),
+        summary(manifest, out) + text,
+        counts(manifest) | figures,
         following=command_line("train", "--model", "auto", store=out),
     )
 
@@ -192,51 +192,3 @@ def _refuse_others(ctx: click.Context) -> None:
     ]
     if others:
         raise click.UsageError(f"--append: expected no {', '.join(others)} beside it: the store has its settings")
-
-
-def print_steps(manifest: Any) -> None:
-    """Print what became of every row."""
-    columns = ["rows_in", "rows_out", "merged", "rejected"]
-    rows = [[step["name"], *(f"{step[column]:,}" for column in columns)] for step in manifest["steps"]]
-    print_table(["step", *columns], rows)
-
-
-def print_rejects(manifest: Any) -> None:
-    """Print how many rows broke which rule."""
-    rejects = manifest.get("rejects", {})
-    rows = [[table, f"{n:,}", rule] for table, entry in rejects.items() for rule, n in entry["rules"].items()]
-    if rows:
-        click.echo()
-        print_table(["rejected", "rows", "rule"], rows)
-
-
-def counts(manifest: Any) -> dict[str, int]:
-    """Return what the summary of a build counts: users, items, pairs of each part, repeats, rejected rows."""
-    said = manifest["counts"]
-    return {
-        "users": said["users"],
-        "items": said["items"],
-        **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
-        "repeats": sum(said["repeats"].values()),
-        "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
-    }
-
-
-def summary(manifest: Any, out: str | Path) -> str:
-    """Return the summary line of a build."""
-    counted = counts(manifest)
-    parts = ", ".join(f"{counted[part]:,} {part}" for part in PARTS)
-    text = f"{out}: {counted['users']:,} users, {counted['items']:,} items, pairs: {parts}"
-    text += f", {counted['repeats']:,} repeats"
-    for block, entry in manifest.get("encoded", {}).items():
-        text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
-    if counted["rejected"]:
-        text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
-    if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
-        text += "; no ratings found: every row is liked"
-    for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):
-        left_out = manifest.get(name, [])
-        more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
-        if left_out:
-            text += f"; {kind} columns left out: {', '.join(left_out[:SHOWN])}{more}"
-    return text

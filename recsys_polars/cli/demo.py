@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recsys_polars.cli import build_features, evaluate, rank, train
+from recsys_polars.cli import built, evaluate, rank, train
 from recsys_polars.cli.shared import Command, clipped, command_line, long_steps, note, print_table, say
 from recsys_polars.disk import write_text
 from recsys_polars.models import NAMES
@@ -40,8 +40,8 @@ def command() -> None:
     files = {kind: FOLDER / f"{kind}.parquet" for kind in NAMES}
     with long_steps() as progress:
         store = building.build_features(BuildSettings(), path, progress=progress)
-        build_features.print_steps(store.manifest)
-        note(build_features.summary(store.manifest, path))
+        built.print_steps(store.manifest)
+        note(built.summary(store.manifest, path))
         for kind, file in files.items():
             note(train.summary(training.train(path, kind, FitSettings(), progress=progress), path))
             figures = ranking.rank(path, file, RankSettings(kind=kind), progress=progress)

@@ -81,7 +81,8 @@ def summary(manifest: Any, store: Path) -> str:
     if "trials" in manifest["tuned"]:
         text += f", with what {manifest['tuned']['trials']} trials of tune found"
     if "left_out" in manifest["tuned"]:
-        text += ", without what tune found on another build of the store (run tune again)"
+        again = command_line("tune", "--model", manifest["kind"], store=store)
+        text += f", without what tune found on another build of the store (run {again} again)"
     if manifest["kind"] == AUTO:
         return text + "".join(_chosen(scope, choice) for scope, choice in manifest["choice"].items())
     best = max((entry.get("validation", -1) for entry in manifest["choice"].get("curve", [])), default=-1)

@@ -35,11 +35,27 @@ _USERS = {
 
 
 @dataclass(frozen=True)
+class Appended:
+    """What became of files that were to be appended.
+
+    Attributes:
+        store: with them.
+        files: path, rows_in, rows_out and rejected of each that was read.
+        passed_over: those whose very bytes were in the store already.
+    """
+
+    store: Store
+    files: list[dict[str, Any]]
+    passed_over: list[Path]
+
+
+@dataclass(frozen=True)
 class _New:
     """What there is to append."""
 
     interactions: list[ParsedInteractions]
     items: list[ParsedItems]
+    passed_over: list[Path]
 
     @property
     def interaction_files(self) -> list[ParsedFile]:
@@ -59,7 +75,7 @@ def append_features(
     memory_bytes: int = 2 << 30,
     strict: bool = False,
     progress: Progress = silent,
-) -> Store:
+) -> Appended:
     """Add new files to the store at `path`: a new generation, whose tables equal those of a build from all the files.
 
     The settings are those that the store was built with. The cuts are made again, and all that depends on them. A file
@@ -87,16 +103,16 @@ def append_features(
     files = [*new.interaction_files, *new.item_files]
     if not files:
         tidy_store(path)  # the run that appended them may have been killed since
-        return store
+        return Appended(store, [], new.passed_over)
     check_models(settings)
     with building(settings, path, onto=store, progress=watch) as build:
         if open_store(path).identity != store.identity:
             raise ArtefactError(f"{path}: another run has published a generation meanwhile; append again")
         store_tables(new.interaction_files, new.item_files, build)
         build.writer.stage.facts |= _history(store, new, patterns)
-    appended = open_store(path)
-    watch.keep(path, appended.identity)
-    return appended
+    grown = open_store(path)
+    watch.keep(path, grown.identity)
+    return Appended(grown, build.ledger.files, new.passed_over)
 
 
 def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]:
@@ -118,10 +134,11 @@ def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]
 
 def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _New:
     """Tell interactions from items by their columns, file by file; pass over bytes that were read before."""
-    had, new = {entry["sha256"] for entry in store.manifest["inputs"]}, _New([], [])
-    for path in [path for pattern in patterns for path in _files(pattern)]:
+    had, new = {entry["sha256"] for entry in store.manifest["inputs"]}, _New([], [], [])
+    for path in dict.fromkeys(path for pattern in patterns for path in _files(pattern)):
         fingerprint = sha256(path)
         if fingerprint in had:
+            new.passed_over.append(path)
             continue
         had.add(fingerprint)
         asked = {"format": store.manifest["asked"]["format"], "columns": settings.columns}

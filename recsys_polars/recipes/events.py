@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys_polars.dense_ids import IdNumbers, lookup, places
 from recsys_polars.recipes import Progress
-from recsys_polars.recipes.raw import NO_ORIGIN, ORIGIN, Build, accept, nothing_usable
+from recsys_polars.recipes.raw import NO_ORIGIN, ORIGIN, Build, accept, nothing_usable, scanned
 from recsys_polars.sources import ParsedFile, reading
 from recsys_polars.tables import Interactions
 
@@ -78,8 +78,8 @@ def read_events(files: Sequence[ParsedFile], build: Build) -> Events:
     parsed, rejected = pl.scan_parquet(paths, glob=False), pl.col("raw rule").is_not_null()
     raw = {name: pl.col(f"raw {name}") for name in (*numbers, *ORIGIN)}
     rejects = parsed.filter(rejected).select(pl.col("rating", "event_time"), **raw)
-    new = pl.scan_parquet(paths[-len(files) :], glob=False) if files else parsed.clear()
-    n_rows = accept("interactions", new.select(rejected), rejects.select(*Interactions.column_names(), *ORIGIN), build)
+    new = scanned(files, paths[len(paths) - len(files) :])
+    n_rows = accept("interactions", new, rejected, rejects.select(*Interactions.column_names(), *ORIGIN), build)
     if not n_rows:
         raise nothing_usable(files[0].path, rejects)
     return Events(parsed.filter(~rejected).select(Interactions.column_names()), users, items, n_rows)

@@ -64,9 +64,15 @@ class BuildSettings:
 
 @dataclass
 class Ledger:
-    """What became of every row: rows_in = rows_out + merged + rejected, step by step."""
+    """What became of every row: rows_in = rows_out + merged + rejected, step by step.
+
+    Attributes:
+        steps: name, rows_in, rows_out, merged and rejected of each.
+        files: path, rows_in, rows_out and rejected of each raw file that was read.
+    """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
     def enter(self, name: str, *, rows_in: int, rows_out: int, merged: int = 0, rejected: int = 0) -> None:
         """Enter a step whose rows add up."""
@@ -166,12 +172,13 @@ def open_sources(settings: BuildSettings) -> Sources:
     return interactions, items
 
 
-def accept(table: str, is_rejected: pl.LazyFrame, rejects: pl.LazyFrame, build: Build) -> int:
+def accept(table: str, files: Sequence[ParsedFile], rejected: pl.Expr, rejects: pl.LazyFrame, build: Build) -> int:
     """Quarantine the rows of raw files that broke a rule, and enter what was read.
 
     Args:
         table: that the rows are for.
-        is_rejected: one Boolean column, a value for each row that was read.
+        files: that were read.
+        rejected: which of their rows broke a rule.
         rejects: the rows that broke a rule, with file, line, rule and what was found.
         build: at work.
 
@@ -181,8 +188,17 @@ def accept(table: str, is_rejected: pl.LazyFrame, rejects: pl.LazyFrame, build: 
     Raises:
         InputError: there are rejects, and the build is to be strict.
     """
-    n_rows, n_rejected = is_rejected.select(pl.len(), pl.all().sum().alias("rejected")).collect().row(0)
+    n_rows = n_rejected = 0
+    for file in files:
+        n, bad = file.rows.select(pl.len(), rejected.sum().alias("bad")).collect().row(0)
+        build.ledger.files.append({"path": str(file.path), "rows_in": n, "rows_out": n - bad, "rejected": bad})
+        n_rows, n_rejected = n_rows + n, n_rejected + bad
     return quarantine(table, n_rows, n_rejected, rejects, build)
+
+
+def scanned(files: Sequence[ParsedFile], paths: Sequence[Path]) -> list[ParsedFile]:
+    """Return files whose parsed rows have been written to these paths, in the same order."""
+    return [ParsedFile(file.path, pl.scan_parquet(path, glob=False)) for file, path in zip(files, paths, strict=True)]
 
 
 def quarantine(table: str, n_rows: int, n_rejected: int, rejects: pl.LazyFrame, build: Build) -> int:
@@ -230,11 +246,23 @@ def _read_items(files: Sequence[ParsedFile], build: Build) -> pl.DataFrame:
             file.rows.sink_parquet(path)
     parsed = pl.scan_parquet(paths, glob=False) if paths else Items.create_empty().lazy().with_columns(**NO_ORIGIN)
     rejected = pl.col("rule").is_not_null()
-    n_rows = accept("items", parsed.select(rejected), parsed.filter(rejected), build)
+    n_rows = accept("items", scanned(files, paths), rejected, parsed.filter(rejected), build)
+    _note_unread_prices(parsed.filter(~rejected), build)
     rows = [*_stored_items(build), parsed.filter(~rejected).drop(ORIGIN)]
     items = catalogue.deduplicate_items(pl.concat(rows, how="diagonal"))
     build.ledger.enter("deduplicate items", rows_in=n_rows, rows_out=items.height, merged=n_rows - items.height)
     return items
+
+
+def _note_unread_prices(accepted: pl.LazyFrame, build: Build) -> None:
+    """Have the manifest count the prices that could not be read, and show the first; of the store appended to, too."""
+    row = pl.struct("file", "line", "found")
+    n_rows, first = accepted.drop_nulls("found").select(pl.len(), row.min_by(row).alias("first")).collect().row(0)
+    earlier = build.onto.manifest.get("unread_prices") if build.onto else None
+    if earlier:
+        n_rows, first = earlier["rows"] + n_rows, earlier["first"]
+    if n_rows:
+        build.writer.stage.facts["unread_prices"] = {"rows": n_rows, "first": first}
 
 
 def _stored_items(build: Build) -> list[pl.LazyFrame]:

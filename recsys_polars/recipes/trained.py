@@ -66,7 +66,9 @@ def find_model(store: Store, kind: str | None) -> tuple[Path, Mapping[str, Any]]
     if kind not in store.models:
         folder = model_folder(store, kind)
         if not (folder / "CURRENT").is_file():
-            raise ArtefactError(f"{folder}: expected a trained model, found none; run train --model {kind} first")
+            raise ArtefactError(
+                f"{folder}: expected a trained model, found none; run recsys-polars train --model {kind} first"
+            )
         generation, manifest, held = held_generation(folder)
         _check(store, kind, folder / generation, manifest)
         store.models[kind] = (folder / generation, manifest, held)
@@ -86,7 +88,7 @@ def _check(store: Store, kind: str, generation: Path, manifest: Mapping[str, Any
     if manifest["store"] != store.identity:
         raise ArtefactError(
             f"{folder}: expected a model of generation {store.identity} of the store, found one of "
-            f"{manifest['store']}; run train --model {kind} again"
+            f"{manifest['store']}; run recsys-polars train --model {kind} again"
         )
     for name in manifest["files"]:
         checked_file(generation, name, manifest)
@@ -95,7 +97,9 @@ def _check(store: Store, kind: str, generation: Path, manifest: Mapping[str, Any
 def _trained_last(store: Store) -> str:
     pointer = refuse_link(store.models_folder / "CURRENT")
     if not pointer.is_file():
-        raise ArtefactError(f"{store.path}: expected a trained model, found none; run train --model KIND first")
+        raise ArtefactError(
+            f"{store.path}: expected a trained model, found none; run recsys-polars train --model KIND first"
+        )
     kind = pointer.read_text(encoding="utf-8", errors="replace").strip()
     if is_own(kind):
         # Whoever makes the store writes this file: what it names may not be run before the user has named it too.
@@ -104,5 +108,7 @@ def _trained_last(store: Store) -> str:
             f"ask for it by --model {kind}"
         )
     if kind not in NAMES:
-        raise ArtefactError(f"{pointer}: expected a kind of model, found {kind[:50]!r}; run train --model KIND first")
+        raise ArtefactError(
+            f"{pointer}: expected a kind of model, found {kind[:50]!r}; run recsys-polars train --model KIND first"
+        )
     return kind

@@ -114,7 +114,8 @@ def read_search(path: Path, kind: str) -> Tuned:
         return Tuned(str(raw["store"]), int(raw["seed"]), int(raw["users"]), trials, best)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(
-            f"{path}: expected what tune --model {kind} writes, found {error}; remove it, and run tune again"
+            f"{path}: expected what tune writes, found {error}; "
+            f"remove it, and run recsys-polars tune --model {kind} again"
         ) from error
 
 

@@ -28,7 +28,7 @@ from recsys_polars.sources.item_vectors import (
     vector_values,
 )
 from recsys_polars.sources.opening import open_raw
-from recsys_polars.sources.prices import price
+from recsys_polars.sources.prices import price, price_number, unread_price
 from recsys_polars.sources.raw import RawFile, raw_column, without_last_blank
 from recsys_polars.sources.reading import ParsedFile, reading
 from recsys_polars.sources.texts import cleaned, first, first_url, joined, squeezed
@@ -40,7 +40,10 @@ _RESERVED = (*ITEM_COLUMNS, *ItemFeatures.column_names(), "file", "line", "rule"
 
 @dataclass(frozen=True)
 class ParsedItems:
-    """Files of items: the columns of `Items`, vectors, features, file String, line Int64, rule and found String."""
+    """Files of items: the columns of `Items`, vectors, features, file String, line Int64, rule and found String.
+
+    In a row that breaks no rule, `found` is a price that can't be read.
+    """
 
     files: list[ParsedFile]
     format: str
@@ -130,6 +133,9 @@ def _parsed(
     numeric = [name for name, dtype in features.items() if dtype == pl.Float64]
     checks += [(_is_no_number(raw, name), f"{name}: not a number", as_text(raw, name)) for name in numeric]
     rule, found = first_broken(checks)
+    if "price" in names:
+        unread = unread_price(pl.col("price"), as_text(raw, names["price"][0]))
+        found = pl.when(rule.is_null()).then(unread).otherwise(found)
     theirs = [names["item_id"], *names.values(), *(vector.columns for vector in vectors), tuple(features)]
     rows = raw.scan(tuple(dict.fromkeys(name for columns in theirs for name in columns)))
     values = rows.with_columns(
@@ -139,7 +145,7 @@ def _parsed(
         *(_feature(raw, name, dtype).alias(name) for name, dtype in features.items()),
     )
     kept = (*ITEM_COLUMNS, *(vector.name for vector in vectors), *features)
-    parsed = values.with_columns(rule.alias("rule"), found.alias("found"))
+    parsed = values.with_columns(rule.alias("rule"), found.alias("found"), price(pl.col("price")))
     return without_last_blank(parsed.select(*kept, pl.lit(str(raw.path)).alias("file"), "line", "rule", "found"), raw)
 
 
@@ -148,7 +154,7 @@ def _contract_column(raw: RawFile, layout: Layout, names: Names, ours: str) -> p
     if not theirs:
         return pl.lit(None, pl.Float64 if ours == "price" else pl.String)
     if ours == "price":
-        return price(raw, theirs[0])
+        return price_number(raw, theirs[0])
     texts = [as_text(raw, name) for name in theirs]
     if layout.format == "movielens":
         return _movielens_column(texts[0], ours)

@@ -60,7 +60,7 @@ class Order:
             other = sorted(set(expected) ^ set(names)) if self.trees else expected
             raise ArtefactError(
                 f"auto: expected candidates with the features that it was trained on, found {', '.join(other)} on one "
-                "side alone; run train --model auto again"
+                "side alone; run recsys-polars train --model auto again"
             )
 
 

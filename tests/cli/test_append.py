@@ -1,7 +1,9 @@
 """`build-features --append` and `--strict`, as they are typed."""
 
+import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from recsys_polars.store import open_store
@@ -165,9 +167,58 @@ def test_rejects_are_printed_by_rule_and_add_up_over_files(shop, accept) -> None
     for name, rows in (("one.csv", "u1,i1,five,1262304000\n,i1,5,1262304000\n"), ("two.csv", "u1,i2,six,1262304000\n")):
         (shop / name).write_text(MORE + rows + f"{name},i1,5,1262304000\n")
         printed = accept_with_summary(accept, shop, name)
-    lines = [line.split() for line in printed.splitlines()]
-    assert ["interactions", "2", "rating:", "not", "a", "number"] in lines
-    assert ["interactions", "1", "user_id:", "missing"] in lines
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert f"interactions 2 rating: not a number {shop / 'one.csv'}, line 4: 'five'" in lines
+    assert f"interactions 1 user_id: missing {shop / 'one.csv'}, line 5" in lines
+
+
+def test_what_each_file_brought_is_told_and_which_brought_nothing(shop, run) -> None:
+    tonight, stuff, copy = shop / "tonight.csv", shop / "stuff.csv", shop / "a\ncopy\x1b.csv"
+    tonight.write_text(MORE + "u1,i1,five,1262305000\nu1,,5,1262305000\n")
+    stuff.write_text(ITEMS.replace("i1", "i8") + ",no id,1,2\n")
+    copy.write_text(GOOD)
+    (shop / "empty.csv").write_text(HEADER)
+    files = [tonight, stuff, copy, shop / "empty.csv", tonight]
+    appended = run("build-features", *(f"--append={file}" for file in files), "--out", shop / "store", "--log-json")
+    assert appended.exit_code == 0, appended.output
+    assert [line.split() for line in appended.stdout.split("\n\n")[0].splitlines() if "-----" not in line] == [
+        ["appended", "rows_in", "rows_out", "rejected"],
+        [str(tonight), "4", "2", "2"],
+        [str(shop / "empty.csv"), "0", "0", "0"],
+        [str(stuff), "3", "2", "1"],
+    ]
+    summary = json.loads(appended.stderr.splitlines()[-1])
+    assert summary["message"].endswith(f"; appended 4 of 7 rows; nothing new in {shop}/a copy .csv")
+    brought = {name: summary["figures"][name] for name in ("appended", "appended_rejected", "passed_over")}
+    assert brought == {"appended": 4, "appended_rejected": 3, "passed_over": 1}
+    rows = {step["name"]: step["rows_in"] for step in open_store(shop / "store").manifest["steps"]}
+    assert (rows["read interactions"], rows["read items"]) == (64, 5)
+
+
+def test_where_no_file_brings_anything_new_that_is_all_that_is_told(shop, run) -> None:
+    for number in range(40):
+        (shop / f"copy{number:02}.csv").write_text(GOOD)
+    appended = run("build-features", "--append", shop / "copy*.csv", "--out", shop / "store")
+    assert appended.stdout.startswith("step ")
+    assert f"; nothing new in {shop}/copy00.csv, {shop}/copy01.csv, " in appended.stderr
+    assert f"{shop}/copy29.csv and 10 more; " in appended.stderr
+    assert "appended" not in appended.stderr
+
+
+def test_prices_that_cannot_be_read_are_counted_and_one_is_shown(shop, run) -> None:
+    store, items, more = shop / "store", shop / "prices.csv", shop / "more prices.csv"
+    items.write_text("item_id,price\ni1,4.5\ni2,0\ni3,call\x1b us\ni4,\n,free\ni1,a lot\n")
+    more.write_text("item_id,price\ni5,$5\ni6,at cost\n")
+    first = run("build-features", "--interactions", shop / "log.csv", "--items", items, "--out", store)
+    assert f"; 2 prices could not be read, such as 'call  us' ({items}, line 4); " in first.stderr
+    appended = run("build-features", "--append", more, "--out", store, "--log-json")
+    summary = json.loads(appended.stderr.splitlines()[-1])
+    assert f"; 3 prices could not be read, such as 'call  us' ({items}, line 4)" in summary["message"]
+    assert summary["figures"]["unread_prices"] == 3
+    priced = open_store(store).scan("items").filter(pl.col("price").is_not_null()).select("item_id", "price")
+    assert priced.collect().rows() == [("i1", 4.5), ("i5", 5.0)]
+    (shop / "more.csv").write_text(MORE)
+    assert "; 3 prices could not be read" in run("build-features", "--append", shop / "more.csv", "--out", store).stderr
 
 
 def accept_with_summary(accept, shop: Path, name: str) -> str:

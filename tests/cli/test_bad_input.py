@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,28 @@ def test_a_parquet_file_with_damaged_pages_is_not_called_a_gzip_file(
     raw.write_bytes(content[:50] + bytes(150) + content[200:])
     message = refuse("build-features", "--interactions", raw, "--out", tmp_path / "store")
     assert "expected a Parquet file" in message
+
+
+def test_the_first_row_of_each_rule_is_shown_and_what_stands_there_harms_no_terminal(
+    accept: Callable[..., str], tmp_path: Path
+) -> None:
+    """Whatever it holds it is one line of a table, and not a long one."""
+    folder, hostile = tmp_path / "log", "red \x1b[31m\r\u202e" + "x" * 300
+    folder.mkdir()
+    (folder / "a\nb\x1b.csv").write_text(rows() + f'u1,i1,"{hostile}",{START}\nu1,,5,{START}\n\n,i1,5,{START}\n')
+    (folder / "c.csv").write_text(HEADER + f"u1,i1,later,{START}\nu1,alone,5,{START}\n")
+    options = ("--min-item-interactions", "2", "--out", tmp_path / "store")
+    printed = accept("build-features", "--interactions", folder, *options)
+    assert {sign for sign in printed if not sign.isprintable()} == {"\n"}
+    by_rule = [re.split("  +", line, maxsplit=3) for line in printed.split("\n\n")[1].splitlines()[2:]]
+    file = f"{folder}/a b .csv, line"
+    assert sorted(by_rule, key=lambda words: words[2]) == [
+        ["interactions", "1", "item_id: missing", f"{file} 163"],
+        ["interactions", "1", "line: blank", f"{file} 164"],
+        ["interactions", "2", "rating: not a number", f"{file} 162: 'red  [31m  {'x' * 28}…'"],
+        ["filtered", "1", "user with fewer than 1 pairs, or item with fewer than 2"],
+        ["interactions", "1", "user_id: missing", f"{file} 165"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ def test_train_takes_up_what_tune_found_until_the_store_is_built_again(
     train = ("train", "--model", "two-tower", "--store", store)
     assert "with what 2 trials of tune found" in run(*train).stderr
     accept("build-features", "--interactions", world.log, "--out", store)
-    assert "without what tune found on another build of the store (run tune again)" in run(*train).stderr
+    again = f"recsys-polars tune --model two-tower --store {store}"
+    assert f"without what tune found on another build of the store (run {again} again)" in run(*train).stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -284,7 +285,7 @@ def test_a_rebuilt_store_refuses_its_old_models_and_predictions(
     accept: Callable[..., str], refuse: Callable[..., str], world: Any, store: Path, tmp_path: Path
 ) -> None:
     accept("build-features", "--interactions", world.log, "--out", store)
-    assert "run train --model mlp again" in refuse(
+    assert "run recsys-polars train --model mlp again" in refuse(
         "rank", "--model", "mlp", "--store", store, "--out", tmp_path / "p.parquet"
     )
     assert "rank again" in refuse("evaluate", world.predictions, "--store", store)

@@ -151,6 +151,7 @@ def test_the_figures_of_a_summary_are_those_of_the_line_and_the_next_command_is_
     words = ("build-features", "--interactions", world.log, "--items", world.items, "--out", out)
     summary = events(run("--log-json", *words).stderr)[-1]
     counted = {"users": 30, "items": 20, "train": 192, "valid": 23, "test": 25, "repeats": 0, "rejected": 0}
+    counted["unread_prices"] = 0
     assert summary["figures"] == counted
     assert summary["message"] == f"{out}: 30 users, 20 items, pairs: 192 train, 23 valid, 25 test, 0 repeats"
     assert summary["next"] == f"recsys-polars train --model auto --store '{out}'"
@@ -433,6 +434,20 @@ def test_a_launcher_is_named_as_it_was_typed(monkeypatch: pytest.MonkeyPatch, ru
     assert "  bin/train --model catboost\n" in text
     assert "recsys-polars" not in text
     assert "Try 'bin/train --help' for help." in run("train", "--nonsense").stderr
+
+
+def test_errors_name_commands_as_they_are_typed_and_folders_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, refuse: Callable[..., str], store: Path, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "recsys-polars copy" / "store"
+    shutil.rmtree(store / "models")
+    for typed, launchers in (("recsys-polars ", ""), ("../my bin/\\1", "../my bin/\\1")):
+        monkeypatch.setenv("RECSYS_POLARS_BIN", launchers)
+        told = refuse("rank", "--store", nowhere, "--out", tmp_path / "p.parquet")
+        assert told.startswith(f"Error: {nowhere}: expected a feature store, found none; ")
+        assert told.endswith(f"build one with {typed}build-features --out '{nowhere}'\n")
+        told = refuse("rank", "--store", store, "--out", tmp_path / "p.parquet")
+        assert told.endswith(f"found none; run {typed}train --model KIND first\n")
 
 
 def test_launchers_say_how_they_were_called(tmp_path: Path) -> None:

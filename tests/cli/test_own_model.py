@@ -133,7 +133,8 @@ def test_its_older_generations_are_pruned_and_a_new_build_makes_it_stale(
         accept("train", "--model", kind, "--store", store)
     assert str(store / "models" / kind / "000001") in run("store", "prune", "--keep", "1", "--store", store).stdout
     run("build-features", "--interactions", world.log, "--out", store)
-    assert f"run train --model {kind} again" in refuse("rank", "--model", kind, "--store", store, "--out", "p.parquet")
+    refused = refuse("rank", "--model", kind, "--store", store, "--out", "p.parquet")
+    assert f"run recsys-polars train --model {kind} again" in refused
 
 
 def test_the_current_folder_is_looked_at_where_python_itself_does_not(write: Write, store: Path) -> None:
@@ -263,7 +264,7 @@ def test_nothing_is_imported_for_a_model_that_was_not_trained(
 ) -> None:
     kind = write(("import pathlib", "import pathlib; pathlib.Path('imported').touch()"))
     message = refuse("rank", "--model", kind, "--store", store, "--out", "p.parquet")
-    assert f"expected a trained model, found none; run train --model {kind} first" in message
+    assert f"expected a trained model, found none; run recsys-polars train --model {kind} first" in message
     assert not (here / "imported").exists()
 
 

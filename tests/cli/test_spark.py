@@ -44,7 +44,8 @@ def hostile_log(folder: Path) -> list[object]:
     for number, part in enumerate((lines[:450] + bad, lines[450:] + bad[:2])):
         (folder / f"log-{number}.csv").write_text("user_id,item_id,rating,event_time\n" + "".join(part))
     (folder / "items.csv").write_text(
-        GOOD_ITEMS + "".join(f"i{n % 28:02},Title {n % 9},words {n % 5},b{n % 3},,{n}.5\n" for n in range(40))
+        GOOD_ITEMS
+        + "".join(f"i{n % 28:02},Title {n % 9},words {n % 5},b{n % 3},,{'?' * (n > 36)}{n}.5\n" for n in range(40))
     )
     return ["--interactions", folder / "log-*.csv", "--items", folder / "items.csv"]
 

@@ -93,6 +93,27 @@ def test_prices_that_are_numbers_stay_but_for_impossible_ones(tmp_path):
     pl.DataFrame({"item_id": range(6), "price": values}).write_parquet(tmp_path / "x.parquet")
     found = read_items(str(tmp_path / "x.parquet")).files[0].rows.collect()
     assert found["price"].to_list() == [3.5, None, None, None, None, None]
+    assert found["found"].to_list() == [None, None, "-1.0", None, "inf", None]
+
+
+@pytest.mark.parametrize(
+    "text", ["free", "-5", "—", "1,2,3", "inf", "$5 per ounce", '["5"]', "null and void", "x\ny", "é" * 300]
+)
+def test_a_price_that_cannot_be_read_is_kept_as_found_and_breaks_no_rule(write, text):
+    quoted = text.replace('"', '""')
+    found = read_items(write("x.csv", f'item_id,price\ni," \n{quoted} "\n')).files[0].rows.collect()
+    assert found.select("price", "rule", "found").row(0) == (None, None, text[:200])
+
+
+@pytest.mark.parametrize("text", ["", "  ", "0", "$0.00", "nan", "NaN", " None ", "null", "4.5", "$5 - $10"])
+def test_a_price_that_is_read_or_says_that_there_is_none_is_not_found_wrong(write, text):
+    found = read_items(write("x.csv", f'item_id,price\ni,"{text}"\n')).files[0].rows.collect()
+    assert found.select("rule", "found").row(0) == (None, None)
+
+
+def test_what_a_reject_shows_is_what_broke_its_rule_and_not_its_price(write):
+    found = read_items(write("x.csv", "item_id,price\n,free\ni,free,more\n")).files[0].rows.collect()
+    assert found.select("rule", "found").rows() == [("item_id: missing", None), ("line: too many fields", "more")]
 
 
 @pytest.mark.parametrize("title", ["[Sealed] disc", "{not json", "()", "[REC]", "[1"])

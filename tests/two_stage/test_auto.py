@@ -184,12 +184,12 @@ def test_a_model_of_another_generation_is_refused(tmp_path, shop) -> None:
     shutil.copytree(shop.store.path.parent, folder)
     store = build(folder, log(n_rows=650), item_table(), item_features=FEATURES)
     message = refuse("rank", "--model", "auto", "--store", store.path, "--out", tmp_path / "p.parquet")
-    assert "run train --model auto again" in message
+    assert "run recsys-polars train --model auto again" in message
 
 
 def test_no_model_is_said(tmp_path) -> None:
     store = build(tmp_path / "x", log(n_rows=60))
-    assert "run train --model auto first" in refuse(
+    assert "run recsys-polars train --model auto first" in refuse(
         "rank", "--model", "auto", "--store", store.path, "--out", tmp_path / "p.parquet"
     )
 

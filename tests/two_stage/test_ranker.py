@@ -151,7 +151,9 @@ def test_an_order_refuses_other_features_than_it_was_learnt_from(trees):
     names = CANDIDATES.names
     Order(TREES, trees).check(names)
     Order("cosine").check(names)
-    with pytest.raises(ArtefactError, match=r"found extra on one side alone; run train --model auto again"):
+    with pytest.raises(
+        ArtefactError, match=r"found extra on one side alone; run recsys-polars train --model auto again"
+    ):
         Order(TREES, trees).check([*names, "extra"])
     with pytest.raises(ArtefactError, match=f"found {names[3]} on one side alone"):
         Order(TREES, trees).check(names[:3] + names[4:])

@@ -1,5 +1,6 @@
 """A store on a file system that only Spark reaches, by means of a folder of this machine."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,8 @@ def reachable_store(session: "SparkSession", place: str, scratch: Path, *, files
     disk, here = FileSystem(session), scratch / "store"
     if not disk.exists(f"{place}/CURRENT"):
         raise ArtefactError(
-            f"{place}: expected a feature store, found none; build one with build-features --out {place}"
+            f"{place}: expected a feature store, found none; "
+            f"build one with recsys-polars build-features --out {shlex.quote(place)}"
         )
     here.mkdir()
     _mirror(disk, place, here, files)

@@ -1,0 +1,106 @@
+"""What `build-features` says of a build: what became of the rows, and the summary line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recsys_polars.cli.shared import clipped, print_table
+from recsys_polars.tables import PARTS
+
+if TYPE_CHECKING:
+    from recsys_polars.recipes.append import Appended
+
+_PATH, _FOUND = 500, 40
+"""Characters of a path, and of a value in a file, that are shown."""
+SHOWN = 30
+"""Columns left out, and files passed over, that the summary names."""
+
+
+def print_files(files: Sequence[Any]) -> None:
+    """Print what became of the rows of each file that was appended."""
+    columns = ["rows_in", "rows_out", "rejected"]
+    if files:
+        rows = [[clipped(file["path"], _PATH), *(f"{file[column]:,}" for column in columns)] for file in files]
+        print_table(["appended", *columns], rows)
+        click.echo()
+
+
+def brought(appended: "Appended") -> tuple[str, dict[str, int]]:
+    """Return what the summary says of what was appended, and the same in numbers."""
+    rows_in, rows_out = (sum(file[column] for file in appended.files) for column in ("rows_in", "rows_out"))
+    passed_over = [clipped(str(path), _PATH) for path in appended.passed_over]
+    text = f"; appended {rows_out:,} of {rows_in:,} rows" if appended.files else ""
+    text += f"; nothing new in {_listed(passed_over)}" if passed_over else ""
+    return text, {"appended": rows_out, "appended_rejected": rows_in - rows_out, "passed_over": len(passed_over)}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def print_steps(manifest: Any) -> None:
+    """Print what became of every row."""
+    columns = ["rows_in", "rows_out", "merged", "rejected"]
+    rows = [[step["name"], *(f"{step[column]:,}" for column in columns)] for step in manifest["steps"]]
+    print_table(["step", *columns], rows)
+
+
+def print_rejects(manifest: Any) -> None:
+    """Print how many rows broke which rule, and where the first of them is."""
+    rows = []
+    for table, entry in manifest.get("rejects", {}).items():
+        first = {row["rule"]: row for row in entry.get("first", ())}  # stores of old have none
+        rows += [[table, f"{n:,}", rule, _origin(first.get(rule, {}))] for rule, n in entry["rules"].items()]
+    if rows:
+        click.echo()
+        print_table(["rejected", "rows", "rule", "first of them"], rows, to_the_right=False)
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    """Say where a raw row is, and what was found there, as far as it is known."""
+    where, found = _where(row), row.get("found")
+    return where if found is None else f"{where}: {clipped(found, _FOUND)!r}"
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    file, line = row.get("file"), row.get("line")
+    return (clipped(file, _PATH) if file else "") + (f", line {line:,}" if line else "")
+
+
+def counts(manifest: Any) -> dict[str, int]:
+    """Return what the summary of a build counts: users, items, pairs of each part, repeats, rejected rows."""
+    said = manifest["counts"]
+    return {
+        "users": said["users"],
+        "items": said["items"],
+        **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
+        "repeats": sum(said["repeats"].values()),
+        "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
+        "unread_prices": manifest.get("unread_prices", {}).get("rows", 0),
+    }
+
+
+def summary(manifest: Any, out: str | Path) -> str:
+    """Return the summary line of a build."""
+    counted = counts(manifest)
+    parts = ", ".join(f"{counted[part]:,} {part}" for part in PARTS)
+    text = f"{out}: {counted['users']:,} users, {counted['items']:,} items, pairs: {parts}"
+    text += f", {counted['repeats']:,} repeats"
+    for block, entry in manifest.get("encoded", {}).items():
+        text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
+    if counted["rejected"]:
+        text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
+    if counted["unread_prices"]:
+        first = manifest["unread_prices"]["first"]
+        text += f"; {counted['unread_prices']:,} prices could not be read, such as "
+        text += f"{clipped(first['found'], _FOUND)!r} ({_where(first)})"
+    if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
+        text += "; no ratings found: every row is liked"
+    for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):
+        left_out = manifest.get(name, [])
+        if left_out:
+            text += f"; {kind} columns left out: {_listed(left_out)}"
+    return text
