@@ -93,9 +93,9 @@ def summary(manifest: Any, out: str | Path) -> str:
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if counted["rejected"]:
         text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
-    if counted["unread_prices"]:
+    if n_unread := counted["unread_prices"]:
         first = manifest["unread_prices"]["first"]
-        text += f"; {counted['unread_prices']:,} prices could not be read, such as "
+        text += f"; {n_unread:,} price{'s' * (n_unread > 1)} could not be read, such as "
         text += f"{clipped(first['found'], _FOUND)!r} ({_where(first)})"
     if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
         text += "; no ratings found: every row is liked"
