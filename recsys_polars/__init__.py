@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsys_polars import metrics as metrics
+    from recsys_polars.api.append import append_features as append_features
     from recsys_polars.api.build import build_features as build_features
     from recsys_polars.api.evaluate import evaluate as evaluate
     from recsys_polars.api.rank import rank as rank
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from recsys_polars.user_means import aggregate_user_means as aggregate_user_means
 
 _MODULES = {
+    "api.append": ("append_features",),
     "api.build": ("build_features",),
     "api.evaluate": ("evaluate",),
     "api.rank": ("rank",),

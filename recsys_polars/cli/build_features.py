@@ -1,6 +1,5 @@
 """`build-features`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -149,8 +148,8 @@ def command(
     recsys-polars build-features --engine spark --interactions s3a://logs/2024 \\
         --implicit --out s3a://stores/2024
     """
+    from recsys_polars.api.append import append_features
     from recsys_polars.api.build import build_features
-    from recsys_polars.recipes.append import append_features
 
     places = {"out": out, **{name: options[name] for name in ("interactions", "items")}}
     spark = spark_settings(engine, spark_master, spark_conf, **places)
@@ -159,7 +158,7 @@ def command(
     with long_steps() as progress:
         if patterns:
             _refuse_others(ctx)
-            appended = append_features(Path(out), patterns, memory_bytes=memory, strict=strict, progress=progress)
+            appended = append_features(out, patterns, memory_bytes=memory, strict=strict, progress=progress)
             manifest = appended.store.manifest
         elif spark:
             from recsys_polars.recipes.on_spark.build import build_features_on_spark
