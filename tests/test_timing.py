@@ -1,6 +1,7 @@
 """What a run took is kept beside what it made, and changes none of it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_every_recipe_that_makes_something_keeps_what_it_took(store: Path, log: 
     more = tmp_path / "more.csv"
     more.write_text("user_id,item_id,rating,event_time\nd,x,5,1700000000\n")
     built = open_store(store)
-    appended = append_features(store, [str(more)])
+    appended = append_features(store, [str(more)]).store
     timings = read_timings(store)
     assert set(timings) == {built.identity, name_of_training(trained), seal_of(out), appended.identity}
     for made, steps in {
@@ -136,6 +137,58 @@ def test_of_a_long_file_the_end_is_read(tmp_path: Path, monkeypatch: pytest.Monk
         with (tmp_path / TIMINGS).open("a") as file:
             file.write("x" * 100 + "\n")
     assert set(read_timings(tmp_path)) == {"last"}
+
+
+def test_after_a_line_that_was_cut_off_the_next_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(timing.os, "write", lambda file, text: write(file, text[:20]))
+    with pytest.warns(UserWarning, match="what this run took isn't kept: No space left on device"):
+        Stopwatch(silent).keep(tmp_path, "cut")
+    monkeypatch.setattr(timing.os, "write", write)
+    Stopwatch(silent).keep(tmp_path, "whole")
+    assert set(read_timings(tmp_path)) == {"whole"}
+
+
+def test_nothing_is_written_into_a_pipe_that_somebody_reads(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / TIMINGS)
+    reader = os.open(tmp_path / TIMINGS, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.warns(UserWarning, match="isn't kept: expected a file"):
+        Stopwatch(silent).keep(tmp_path, "it")
+    assert os.read(reader, 10) == b""
+    os.close(reader)
+    assert read_timings(tmp_path) == {}
+
+
+def test_times_that_may_not_be_read_are_unknown_and_no_reason_to_fail(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = ranked(store, tmp_path / "p.parquet")
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == TIMINGS:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    run = evaluate([out], store).runs["popularity"]
+    assert run["rank_seconds"] is None
+    assert run["train_seconds"] > 0
+
+
+def test_lists_of_another_program_have_no_time(store: Path, tmp_path: Path) -> None:
+    train(store, "popularity", FitSettings())
+    rows = {"user_id": ["a"], "rank": [1], "item_id": ["x"], "score": [1.0]}
+    schema = {"user_id": pl.String, "rank": pl.UInt32, "item_id": pl.String, "score": pl.Float32}
+    pl.DataFrame(rows, schema).write_parquet(tmp_path / "theirs.parquet")
+    (store / TIMINGS).write_text(json.dumps(FINE | {"made": ""}))
+    assert evaluate([tmp_path / "theirs.parquet"], store).runs["theirs"]["rank_seconds"] is None
+
+
+def test_a_ranking_is_said_to_take_what_is_kept_of_it(store: Path, tmp_path: Path) -> None:
+    train(store, "popularity", FitSettings())
+    figures = ranking.rank(store, tmp_path / "p.parquet", RankSettings())
+    assert evaluate([tmp_path / "p.parquet"], store).runs["popularity"]["rank_seconds"] == figures["rank_seconds"]
 
 
 @pytest.mark.parametrize("there", ["link", "folder", "nothing"])

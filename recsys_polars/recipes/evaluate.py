@@ -19,7 +19,7 @@ from recsys_polars.models import is_kind
 from recsys_polars.recipes import Progress, history_before, silent
 from recsys_polars.recipes.rank import METADATA_KEY
 from recsys_polars.recipes.timing import Timing, read_timings
-from recsys_polars.recipes.trained import model_folder
+from recsys_polars.recipes.trained import model_folder, name_of_training
 from recsys_polars.sealing import is_sealed, seal_of
 from recsys_polars.store import Store, open_store
 from recsys_polars.tables import Predictions, check
@@ -43,6 +43,8 @@ class Judged:
         runs: what each file says of its making, by name.
         lists: `Predictions` of each file, by name.
         users_of: the figures of each user by each file, by name; see `metrics.add_list_figures`.
+        trainings: what the manifest of each model says, by name, where it is still the one in the store.
+        timings: what was taken by ("build", ""), ("train", name) and ("rank", name), as far as the store knows.
     """
 
     store: Store
@@ -55,6 +57,8 @@ class Judged:
     runs: Mapping[str, Mapping[str, Any]]
     lists: Mapping[str, pl.DataFrame]
     users_of: Mapping[str, pl.DataFrame]
+    trainings: Mapping[str, Mapping[str, Any]]
+    timings: Mapping[tuple[str, str], Timing | None]
 
 
 @dataclass(frozen=True)
@@ -103,19 +107,31 @@ def judge(
     runs: dict[str, dict[str, Any]] = {}
     lists: dict[str, pl.DataFrame] = {}
     users_of: dict[str, pl.DataFrame] = {}
+    trainings: dict[str, Mapping[str, Any]] = {}
     timings = read_timings(path)
+    took = {("build", ""): timings.get(store.identity)}
     read = [(file, *_read(file, store, k=k)) for file in files]
     kinds = [str(run.get("model", file.stem)) for file, _, run in read]
     for (file, predictions, run), kind in zip(read, kinds, strict=True):
         progress("judge lists", len(lists), len(files))
         name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
-        runs[name] = {**run, "file": str(file), **_seconds(file, run, store, timings)}
+        manifest, seal = _trained_by(run, store), seal_of(file)
+        if manifest:
+            trainings[name] = manifest
+        took["train", name] = timings.get(name_of_training(manifest)) if manifest else None
+        took["rank", name] = timings.get(seal) if seal else None
+        runs[name] = {
+            **run,
+            "file": str(file),
+            "train_seconds": _seconds((manifest or {}).get("seconds")),
+            "rank_seconds": ranked.seconds if (ranked := took["rank", name]) else None,
+        }
         lists[name] = predictions
         users_of[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=likes.height
         )
     item_ids = store.scan("items").select("item_id").collect()["item_id"]
-    return Judged(store, k, users, item_ids, truth, likes, popularity, runs, lists, users_of)
+    return Judged(store, k, users, item_ids, truth, likes, popularity, runs, lists, users_of, trainings, took)
 
 
 def figures_of(judged: Judged, *, progress: Progress = silent) -> Evaluation:
@@ -183,7 +199,7 @@ def _run(metadata: bytes, file: Path) -> dict[str, Any]:
     return run
 
 
-def trained_by(run: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None:
+def _trained_by(run: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None:
     """Return the manifest of the model that made a file's predictions, if it is still the one in the store."""
     kind = str(run.get("model"))
     if not is_kind(kind) or not (model_folder(store, kind) / "CURRENT").is_file():
@@ -192,19 +208,9 @@ def trained_by(run: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None
     return manifest if fingerprint(manifest["files"]) == run.get("model_files") else None
 
 
-def ranked_in(file: Path, timings: Mapping[str, Timing]) -> Timing | None:
-    """Return what it took to make a file's predictions, where the store knows."""
-    return timings.get(seal_of(file) or "")
-
-
-def _seconds(
-    file: Path, run: Mapping[str, Any], store: Store, timings: Mapping[str, Timing]
-) -> dict[str, float | None]:
-    trained, ranked = (trained_by(run, store) or {}).get("seconds"), ranked_in(file, timings)
-    return {
-        "train_seconds": float(trained) if isinstance(trained, int | float) else None,
-        "rank_seconds": ranked.seconds if ranked else None,
-    }
+def _seconds(value: Any) -> float | None:
+    """What a manifest says of seconds, if it is what we would have written."""
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _free_name(name: str, file: Path, taken: Mapping[str, Any]) -> str:

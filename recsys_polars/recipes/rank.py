@@ -1,7 +1,6 @@
 """`rank`: a trained model -> the exact top k of every user, in one Parquet file."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,6 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     known = knowledge_before(store, "test")
     user_ids = _user_ids(store, known, settings.users)
     candidates, n_unknown = _candidates(known, settings.candidates)
-    began = time.perf_counter()
     queue = queue_of(Job(store, manifest["kind"], known, candidates, exclude_seen, settings), user_ids)
     figures = run_figures(
         store,
@@ -72,9 +70,10 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         complete = parts.folder / "complete"
         seal = parts.join(complete, n_parts, SCHEMA, {METADATA_KEY: json.dumps(figures)})
         complete.replace(out)
+    rank_seconds = watch.stop()
     if not n_taken_over:  # else this wasn't all the work that it took
         watch.keep(store, seal)
-    return {**figures, "rank_seconds": time.perf_counter() - began}
+    return {**figures, "rank_seconds": rank_seconds}
 
 
 def run_figures(

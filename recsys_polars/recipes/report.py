@@ -1,17 +1,15 @@
 """`evaluate --report`: what was judged -> a page that shows it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from recsys_polars import breakdowns
 from recsys_polars.recipes import Progress, silent
-from recsys_polars.recipes.evaluate import SEED, Evaluation, Judged, ranked_in, stacked, trained_by
+from recsys_polars.recipes.evaluate import SEED, Evaluation, Judged, stacked
 from recsys_polars.recipes.shelves import read_shelves
-from recsys_polars.recipes.timing import Timing, read_timings
-from recsys_polars.recipes.trained import name_of_training
+from recsys_polars.recipes.timing import Timing
 from recsys_polars.reporting.contents import Contents, Work
 from recsys_polars.reporting.lists import TAKEN
 from recsys_polars.reporting.page import page
@@ -34,7 +32,6 @@ def report(judged: Judged, evaluation: Evaluation, *, progress: Progress = silen
         progress: told of each model.
     """
     deciles = breakdowns.popularity_deciles(judged.item_ids, judged.popularity)
-    trainings = {name: found for name, run in judged.runs.items() if (found := trained_by(run, judged.store))}
     contents = Contents(
         data=_data(judged, evaluation),
         k=judged.k,
@@ -46,8 +43,8 @@ def report(judged: Judged, evaluation: Evaluation, *, progress: Progress = silen
         deciles=deciles.group_by("decile", maintain_order=True).agg(
             n_items=pl.len(), most=pl.col("n_positives").max(), fewest=pl.col("n_positives").min()
         ),
-        trainings=trainings,
-        works=_works(judged, trainings),
+        trainings=judged.trainings,
+        works=_works(judged),
         steps=_steps(judged.store.manifest.get("steps")),
         shelves=read_shelves(judged.lists, judged.store),
     )
@@ -105,25 +102,23 @@ def _shares(judged: Judged, deciles: pl.DataFrame) -> pl.DataFrame:
     return stacked({name: breakdowns.shares_of_deciles(own, deciles, seed=SEED) for name, own in pairs.items()})
 
 
-def _works(judged: Judged, trainings: Mapping[str, Mapping[str, Any]]) -> list[Work]:
+def _works(judged: Judged) -> list[Work]:
     """The build, and the training and the ranking of each model."""
-    timings = read_timings(judged.store)
-    works = [_work("build", None, None, timings.get(judged.store.identity))]
+    works = [_work("build", None, None, judged.timings["build", ""])]
     for name, run in judged.runs.items():
         kind = str(run.get("model"))
-        trained = timings.get(name_of_training(trainings[name])) if name in trainings else None
         users, items = (value if isinstance(value := run.get(key), int) else None for key in ("users", "items"))
         works += [
-            _work("train", name, kind, trained, seconds=run["train_seconds"]),
-            _work("rank", name, kind, ranked_in(Path(run["file"]), timings), users=users, items=items),
+            _work("train", name, kind, judged.timings["train", name], seconds=run["train_seconds"]),
+            _work("rank", name, kind, judged.timings["rank", name], users=users, items=items),
         ]
     return works
 
 
-def _work(step: str, name: str | None, kind: str | None, timing: Timing | None, **known: Any) -> Work:
+def _work(run: str, name: str | None, kind: str | None, timing: Timing | None, **known: Any) -> Work:
     if timing is None:
-        return Work(step, name, kind, **known)
-    return Work(step, name, kind, timing.steps, peak_bytes=timing.peak_bytes, **known | {"seconds": timing.seconds})
+        return Work(run, name, kind, **known)
+    return Work(run, name, kind, timing.steps, peak_bytes=timing.peak_bytes, **{"seconds": timing.seconds, **known})
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

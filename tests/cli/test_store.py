@@ -322,7 +322,7 @@ def is_what_it_says(file: Path) -> bool:
         return isinstance(json.loads(content[8 : 8 + length]), dict)
     if file.suffix in {".json", ".jsonl"}:
         texts = content.splitlines() if file.suffix == ".jsonl" else [content]
-        return all(isinstance(json.loads(text), dict) for text in texts)
+        return all(isinstance(json.loads(text), dict) for text in texts if text)
     magic = {".parquet": b"PAR1", ".cbm": b"CBM1"}
     if file.suffix in magic:
         return content.startswith(magic[file.suffix])

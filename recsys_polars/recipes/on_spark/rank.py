@@ -76,7 +76,7 @@ def rank_on_spark(
         InputError: no Spark, no users, no candidates, ids that can't be read, or options that don't go together.
         ArtefactError: no store, or no model trained on its current generation.
     """
-    began, watch = time.perf_counter(), Stopwatch(progress)
+    watch = Stopwatch(progress)
     with spark_session(spark, memory_bytes=settings.memory_bytes) as session, TemporaryDirectory() as folder:
         scratch = Path(folder)
         store = reachable_store(session, place, scratch, files=_files_of(settings))
@@ -97,9 +97,10 @@ def rank_on_spark(
             complete.replace(here)
         if is_uri(out):
             disk.put(here, out)
+        rank_seconds = watch.stop()
         if not is_uri(place):
             watch.keep(store, seal)
-    return {**figures, "rank_seconds": time.perf_counter() - began}
+    return {**figures, "rank_seconds": rank_seconds}
 
 
 def _files_of(settings: RankSettings) -> Sequence[str] | None:
