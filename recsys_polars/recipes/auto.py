@@ -46,10 +46,8 @@ def train_auto(store: Store, settings: FitSettings, *, progress: Progress = sile
     task_type = "GPU" if torch_device(settings.device).type == "cuda" else "CPU"
     orders: dict[Scope, Order] = {}
     tried: dict[Scope, dict[str, float]] = {}
-    for number, scope in enumerate(SCOPES):
-        progress("learn to order candidates", number, len(SCOPES))
-        orders[scope], tried[scope] = choose_order(terms, scope, seed=settings.seed, task_type=task_type)
-        progress("learn to order candidates", number + 1, len(SCOPES))
+    for scope in SCOPES:
+        orders[scope], tried[scope] = choose_order(terms, scope, seed=settings.seed, task_type=task_type, told=progress)
     facts = {
         "settings": asdict(settings),
         "rounds": PARAMETERS["iterations"] if any(order.trees for order in orders.values()) else 0,

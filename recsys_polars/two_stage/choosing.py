@@ -1,7 +1,8 @@
 """Which order of candidates does best after a cut, learnt on the cuts before it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -13,7 +14,7 @@ from recsys_polars.ranking.protocol import SparseRows
 from recsys_polars.two_stage.candidates import Candidates, Pairs
 from recsys_polars.two_stage.past import Floats, Rows
 from recsys_polars.two_stage.ranker import TREES, Order, Scope, best_pairs
-from recsys_polars.two_stage.trees import learn, lesson
+from recsys_polars.two_stage.trees import N_TREES, learn, lesson
 
 VALIDATION_K = 10
 ENOUGH_USERS = 1000
@@ -24,6 +25,13 @@ MOST_USERS = 5000
 FOLDS = 3
 """Cuts to learn from."""
 WITHOUT_VALIDATION = "popularity"
+
+
+Told = Callable[[str, int, int, str], None]
+
+
+def _silent(step: str, done: int, total: int, unit: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def n_validations(user_counts: Iterable[int]) -> int:
 
 
 def choose_order(
-    terms: Sequence[Term], scope: Scope, *, seed: int, task_type: str = "CPU"
+    terms: Sequence[Term], scope: Scope, *, seed: int, task_type: str = "CPU", told: Told = _silent
 ) -> tuple[Order, dict[str, float]]:
     """Choose between trees and each signal that proposes, by MAP@10 on the latest terms; learn what was chosen.
 
@@ -67,17 +75,37 @@ def choose_order(
         scope: the items to choose from.
         seed: of samples and trees.
         task_type: CatBoost's.
+        told: of each step, how much is done, of how much, and what is counted.
 
     Returns:
         The order, and the MAP@10 of each that was tried. Without any term the order is popularity.
     """
     n_judged = min(n_validations(len(term.users) for term in terms), max(1, len(terms) - 1))
-    judged = [(term, list(term.pairs(scope))) for term in terms[:n_judged]]
+    items = "all items" if scope == "catalogue" else "known items"
+
+    def proposed(place: int) -> Iterator[Pairs]:
+        n_users = [len(term.users) for term in terms]
+        tell = partial(told, f"propose candidates among {items}")
+        tell(sum(n_users[:place]), sum(n_users), "users")
+        for block in terms[place].pairs(scope):
+            yield block
+            tell(sum(n_users[:place]) + block.stop, sum(n_users), "users")
+
+    judged = [(term, list(proposed(place))) for place, term in enumerate(terms[:n_judged])]
     lessons = [lesson(blocks, term.liked, seed=seed) for term, blocks in judged]
-    lessons += [lesson(term.pairs(scope), term.liked, seed=seed) for term in terms[n_judged:]]
+    lessons += [lesson(proposed(place), terms[place].liked, seed=seed) for place in range(n_judged, len(terms))]
 
     def learnt(before: int) -> Order:
-        trees = learn(lessons[before : before + FOLDS], terms[0].candidates.names, seed=seed, task_type=task_type)
+        n_done = (before - 1 if before else n_judged) * N_TREES  # what is returned is learnt last
+        tell = partial(told, f"learn to order {items}")
+        tell(n_done, (n_judged + 1) * N_TREES, "trees")
+        trees = learn(
+            lessons[before : before + FOLDS],
+            terms[0].candidates.names,
+            seed=seed,
+            task_type=task_type,
+            told=lambda n: tell(n_done + n, (n_judged + 1) * N_TREES, "trees"),
+        )
         return Order(TREES if trees else WITHOUT_VALIDATION, trees)
 
     # Of equals the first is chosen: popularity where nothing helps.

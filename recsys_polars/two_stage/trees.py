@@ -1,6 +1,6 @@
 """The second stage: trees that learn, from candidates before a cut and what was liked after it, how to order them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from recsys_polars.two_stage.past import Floats, Rows
 
 PARAMETERS: dict[str, Any] = {"iterations": 300, "depth": 6, "learning_rate": 0.05, "l2_leaf_reg": 50}
 N_SEEDS = 2
+N_TREES: int = N_SEEDS * PARAMETERS["iterations"]
 N_NEGATIVES = 50_000
 """Candidates not liked, of one fold, that are learnt from, if a user has USUAL_CANDIDATES; in proportion if more."""
 USUAL_CANDIDATES = 300
@@ -54,9 +55,17 @@ def contains(lists: SparseRows, places: Rows, items: Rows) -> NDArray[np.bool_]:
 
 
 def learn(
-    lessons: Sequence[Lesson], names: Sequence[str], *, seed: int, task_type: str = "CPU"
+    lessons: Sequence[Lesson],
+    names: Sequence[str],
+    *,
+    seed: int,
+    task_type: str = "CPU",
+    told: Callable[[int], None] | None = None,
 ) -> list[CatBoostClassifier]:
-    """Train on several lessons together, with several seeds; empty where there is nothing to tell apart."""
+    """Train on several lessons together, with several seeds; empty where there is nothing to tell apart.
+
+    `told` hears of the trees so far, of N_TREES.
+    """
     if not lessons:
         return []
     features = np.concatenate([one.features for one in lessons])
@@ -67,9 +76,22 @@ def learn(
     return [
         CatBoostClassifier(
             **PARAMETERS, random_seed=seed + number, task_type=task_type, allow_writing_files=False, verbose=False
-        ).fit(pool)
+        ).fit(pool, callbacks=[_Callback(told, number)] if told and task_type == "CPU" else None)
         for number in range(N_SEEDS)
     ]
+
+
+@dataclass(frozen=True)
+class _Callback:
+    """CatBoost calls it after each tree, on a CPU."""
+
+    told: Callable[[int], None]
+    number: int
+
+    def after_iteration(self, info: Any) -> bool:
+        """Return whether to go on."""
+        self.told(self.number * PARAMETERS["iterations"] + info.iteration)
+        return True
 
 
 def scores_of(trees: Sequence[CatBoostClassifier], features: Floats) -> NDArray[np.float64]:

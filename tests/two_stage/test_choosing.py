@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys_polars.two_stage import choosing
+from recsys_polars.two_stage import choosing, trees
 from recsys_polars.two_stage.candidates import Candidates
 from recsys_polars.two_stage.choosing import Term, choose_order, n_validations
 from recsys_polars.two_stage.past import catalogue_of, past_of, rows_of
@@ -118,6 +118,22 @@ def test_figures_are_the_map_of_lists_of_the_judged_terms(monkeypatch, scope, en
             aps += map_at_10(term, Order(name, known), scope)
         assert figure == pytest.approx(np.mean(aps)), name
     assert set(figures) == {*terms[0].candidates.proposers, TREES}
+
+
+def test_users_and_trees_are_told_one_after_the_other_to_the_last(monkeypatch):
+    terms, news = drifting_terms(), []
+    monkeypatch.setattr(choosing, "_aps", lambda term, blocks, order: np.array([float(order.by == TREES)]))
+    monkeypatch.setattr(choosing, "N_TREES", trees.N_SEEDS * trees.PARAMETERS["iterations"])  # fewer, in tests
+    choose_order(terms, "known", seed=4, told=lambda *told: news.append(told))
+    steps = {step: [told[1:] for told in news if told[0] == step] for step, *_ in news}
+    assert list(steps) == ["propose candidates among known items", "learn to order known items"]
+    of_users, of_trees = steps.values()
+    assert of_users[0] == (0, sum(len(term.users) for term in terms), "users")
+    assert {told[1:] for told in of_trees} == {(of_trees[0][1], "trees")}
+    for told in (of_users, of_trees):
+        done = [n for n, *_ in told]
+        assert done == sorted(done)
+        assert done[-1] == told[0][1]
 
 
 def test_trees_that_do_best_are_learnt_again_on_the_latest_terms(monkeypatch):
