@@ -31,8 +31,8 @@ _USERS_FAULT = {
 _NO_ROOM = re.compile(r"no space left|quota exceeded|file too large|read-only file system", re.IGNORECASE)
 _NAME = 500
 """Characters of a path that a message shows."""
-_TYPED = re.compile(rf"(?<![\w/.-]){PROGRAM} ")
-"""How texts name commands; not the folder `recsys-polars copy` in a path."""
+_ADVICE = re.compile(rf"\b(run|with) {PROGRAM} (?=[a-z-]+ --)")
+"""How errors name commands, in which a path or an id may have the same words."""
 LARGEST_K = 2**31 - 1
 DEFAULT_STORE = Path("data/store")
 LAUNCHERS = "RECSYS_POLARS_BIN"
@@ -42,7 +42,13 @@ LAUNCHERS = "RECSYS_POLARS_BIN"
 def as_typed(text: str) -> str:
     """Return a text that names commands as they would be typed by this user: `bin/train` where that is how it began."""
     launchers = os.environ.get(LAUNCHERS)
-    return _TYPED.sub(lambda _: launchers, text) if launchers else text
+    return text.replace(f"{PROGRAM} ", launchers) if launchers else text
+
+
+def _advice_as_typed(text: str) -> str:
+    """Return an error that names commands as they would be typed, and everything else as it is."""
+    launchers = os.environ.get(LAUNCHERS)
+    return _ADVICE.sub(lambda found: f"{found[1]} {launchers}", text) if launchers else text
 
 
 class _Context(click.Context):
@@ -94,7 +100,9 @@ class Command(click.Command):
             if debug and not voice.as_json:
                 raise
             code, message = _told(error)
-            voice.say("error", as_typed(message), code=code, traceback=traceback.format_exc() if debug else None)
+            voice.say(
+                "error", _advice_as_typed(message), code=code, traceback=traceback.format_exc() if debug else None
+            )
             ctx.exit(code)
 
 

@@ -440,6 +440,8 @@ def test_errors_name_commands_as_they_are_typed_and_folders_as_they_are(
     monkeypatch: pytest.MonkeyPatch, refuse: Callable[..., str], store: Path, tmp_path: Path
 ) -> None:
     nowhere = tmp_path / "recsys-polars copy" / "store"
+    monkeypatch.setenv("RECSYS_POLARS_BIN", "bin/")
+    assert "found 'recsys-polars x'" in refuse("explain", "recsys-polars x", "--model", "popularity", "--store", store)
     shutil.rmtree(store / "models")
     for typed, launchers in (("recsys-polars ", ""), ("../my bin/\\1", "../my bin/\\1")):
         monkeypatch.setenv("RECSYS_POLARS_BIN", launchers)
@@ -448,6 +450,10 @@ def test_errors_name_commands_as_they_are_typed_and_folders_as_they_are(
         assert told.endswith(f"build one with {typed}build-features --out '{nowhere}'\n")
         told = refuse("rank", "--store", store, "--out", tmp_path / "p.parquet")
         assert told.endswith(f"found none; run {typed}train --model KIND first\n")
+        for name in ("recsys-polars copy/s", "my recsys-polars train", "run recsys-polars train"):
+            told = refuse("rank", "--store", name, "--out", "p.parquet")
+            assert told.startswith(f"Error: {name}: expected a feature store, found none; ")
+            assert told.endswith(f"build one with {typed}build-features --out '{name}'\n")
 
 
 def test_launchers_say_how_they_were_called(tmp_path: Path) -> None:
