@@ -226,8 +226,8 @@ def test_the_model_trained_last_ranks_unless_another_is_named(shop, tmp_path):
     ("settings", "message"),
     [
         ({"k": 0}, "k: expected 1 or more, found 0"),
-        ({"users": "no-such-file"}, "--users no-such-file: expected a word or a file of ids, found no such file"),
-        ({"candidates": "no-such-file"}, "--candidates no-such-file: expected a word or a file of ids"),
+        ({"users": "no-such-file"}, "--users no-such-file: expected test, all or a file of ids, found no such file"),
+        ({"candidates": "no-such-file"}, "--candidates no-such-file: expected catalogue, train or a file of ids"),
         ({"kind": "svd"}, "model: expected one of popularity"),
     ],
 )

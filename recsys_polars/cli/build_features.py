@@ -175,7 +175,7 @@ def command(
     say(
         summary(manifest, out) + text,
         counts(manifest) | figures,
-        following=command_line("train", "--model", "auto", store=out),
+        following=command_line("train", "--model", "popularity", store=out),
     )
 
 

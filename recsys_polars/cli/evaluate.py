@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from recsys_polars.cli.shared import LARGEST_K, Command, long_steps, print_table, say, store_option
+from recsys_polars.cli.shared import LARGEST_K, Command, command_line, long_steps, print_table, say, store_option
 from recsys_polars.cli.values import OneOf, Whole
 from recsys_polars.disk import write_text
+from recsys_polars.models import AUTO
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +65,9 @@ def command(
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
         write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))
     print_figures(evaluation)
-    say(summary(evaluation), counts(evaluation))
+    is_tried = any(run.get("model") == AUTO for run in evaluation.runs.values())
+    following = None if is_tried else command_line("train", "--model", AUTO, store=store)
+    say(summary(evaluation), counts(evaluation), following=following)
 
 
 def print_figures(evaluation: "Evaluation") -> None:

@@ -70,7 +70,7 @@ def command(
     spark_conf: dict[str, str],
     **options: Any,
 ) -> None:
-    """Rank the catalogue for every user.
+    """Rank the catalogue for users of the test part, or all.
 
     \b
     recsys-polars rank --out preds.parquet
@@ -96,16 +96,24 @@ def command(
             figures = rank_on_spark(store, out, settings, spark, progress=progress)
         else:
             figures = rank(store, out, memory_bytes=memory, progress=progress, **options)
-    length = [] if figures["k"] >= EVALUATED_K else ["-k", figures["k"]]
     say(
-        summary(figures, out),
+        summary(figures, out, users=options["users"]),
         {name: figures.get(name) for name in FIGURES},
-        following=command_line("evaluate", out, *length, store=store) if options["users"] in JUDGED else None,
+        following=_following(figures, out, store) if options["users"] in JUDGED else None,
     )
 
 
-def summary(figures: dict[str, Any], out: str | Path) -> str:
+def _following(figures: dict[str, Any], out: str, store: str) -> str:
+    """The command that judges the lists, beside those of popularity where they lie in the same folder."""
+    popular = Path(out).with_name("popularity.parquet")
+    files = [popular, out] if popular.is_file() and popular != Path(out) else [out]
+    length = [] if figures["k"] >= EVALUATED_K else ["-k", figures["k"]]
+    return command_line("evaluate", *files, *length, "--report", "report.html", store=store)
+
+
+def summary(figures: dict[str, Any], out: str | Path, *, users: str = "test") -> str:
     """Return the summary line of a ranking."""
+    whom = "users of the test part" if users == "test" else "users"
     cold = f"{figures['cold_users']:,} of them cold, served by popularity"
     unknown = [f"{what} unknown to the store: {figures[f'unknown_{what}']:,}" for what in ("users", "candidates")]
     unknown = [text for text in unknown if not text.endswith(" 0")]
@@ -116,5 +124,5 @@ def summary(figures: dict[str, Any], out: str | Path) -> str:
     notes = ", ".join([cold, *unknown])
     return (
         f"{out}: {figures['model']}, top {min(figures['k'], figures['items'])} of {figures['items']:,} items "
-        f"for {figures['users']:,} users ({notes}) in {figures['rank_seconds']:.1f} s"
+        f"for {figures['users']:,} {whom} ({notes}) in {figures['rank_seconds']:.1f} s"
     )

@@ -56,6 +56,8 @@ def command(*, model: str, store: Path, recipe: Literal["notebook"] | None, memo
     recsys-polars train --model mlp --recipe notebook --store store
     recsys-polars train --model mypackage.mymodule:MyModel
 
+    Of 100,000 rows popularity takes a moment, mlp and two-tower ten seconds, catboost and auto minutes.
+
     The windows of --folds end at the test cut, the latest first: the valid part, the window before it, and so on, each
     cut as the store was. A figure is of a whole training on what was known before its window.
     """
@@ -63,10 +65,11 @@ def command(*, model: str, store: Path, recipe: Literal["notebook"] | None, memo
 
     with long_steps() as progress:
         manifest = train(store, model, recipe=recipe or "default", memory_bytes=memory, progress=progress, **options)
+    lists = f"preds/{manifest['kind'].rpartition(':')[2]}.parquet"
     say(
         summary(manifest, store),
         {"rounds": manifest["rounds"], "train_seconds": manifest["seconds"]},
-        following=command_line("rank", "--out", "preds.parquet", store=store),
+        following=command_line("rank", "--model", manifest["kind"], "--out", lists, store=store),
     )
 
 

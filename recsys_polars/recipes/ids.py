@@ -10,6 +10,8 @@ from recsys_polars.errors import InputError
 from recsys_polars.sources import check_parquet, check_text, reading
 from recsys_polars.sources.files import printable
 
+WORDS = {"--users": "test, all", "--candidates": "catalogue, train"}
+"""What an option takes besides a file."""
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -38,7 +40,7 @@ def read_ids(path: Path, column: str, *, option: str) -> pl.Series:
         InputError: no such file, a damaged or a swelling one, no such column, or no ids.
     """
     if not path.is_file():
-        raise InputError(f"{option} {path}: expected a word or a file of ids, found no such file")
+        raise InputError(f"{option} {path}: expected {WORDS[option]} or a file of ids, found no such file")
     with reading(path):
         if path.suffix.lower() == ".parquet":
             check_parquet(path, [column])

@@ -23,6 +23,7 @@ from recsys_polars.store import Store, open_store
 METADATA_KEY = b"recsys_polars"
 USERS_AT_ONCE = 8192
 """Users of a part, and of a row group of the predictions."""
+_OTHER_FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xlsx", ".txt", ".gz", ".html")
 SCHEMA = pa.schema([("user_id", pa.string()), ("rank", pa.uint32()), ("item_id", pa.string()), ("score", pa.float32())])
 
 
@@ -40,6 +41,7 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
         ArtefactError: no store, or no model trained on its current generation.
     """
     watch = Stopwatch(progress)
+    refuse_other_formats(out)
     watch("prepare", 0, 0)
     store = open_store(path)
     _, manifest = find_model(store, settings.kind)
@@ -74,6 +76,17 @@ def rank(path: Path, out: Path, settings: RankSettings, *, progress: Progress = 
     if not n_taken_over:  # else this wasn't all the work that it took
         watch.keep(store, seal)
     return {**figures, "rank_seconds": rank_seconds}
+
+
+def refuse_other_formats(out: Path | str) -> None:
+    """Refuse a name that promises something else than Parquet.
+
+    Raises:
+        InputError: it does.
+    """
+    name = str(out)
+    if name.lower().endswith(_OTHER_FORMATS):
+        raise InputError(f"--out {name}: expected the name of a Parquet file, such as preds.parquet, found another's")
 
 
 def run_figures(

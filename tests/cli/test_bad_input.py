@@ -535,14 +535,14 @@ def test_lists_shorter_than_what_is_judged_are_refused(refuse: Callable[..., str
 @pytest.mark.parametrize(
     ("option", "name", "content", "says"),
     [
-        ("--users", "absent", None, "expected a word or a file of ids, found no such file"),
+        ("--users", "absent", None, "expected test, all or a file of ids, found no such file"),
         ("--users", "u.txt", b"", "expected ids, found none"),
         ("--users", "u.txt", b"\n\n", "expected ids, found none"),
         ("--users", "u.txt", b"\xff\xfe\x00", "expected UTF-8 text"),
         ("--users", "u.csv", b"", "expected ids in a column user_id"),
         ("--users", "u.csv", b"id\nu001\n", "expected ids in a column user_id"),
         ("--users", "u.parquet", b"PAR1", "expected a Parquet file, found a damaged one"),
-        ("--candidates", "absent", None, "expected a word or a file of ids, found no such file"),
+        ("--candidates", "absent", None, "expected catalogue, train or a file of ids, found no such file"),
         ("--candidates", "c.txt", b"", "expected ids, found none"),
         ("--candidates", "c.txt", b"zzz\n", "expected ids of the catalogue, found none among 1"),
     ],

@@ -190,7 +190,7 @@ def test_rank_writes_sorted_full_lists_and_prints_nothing_else(
     out = tmp_path / "new" / "preds.parquet"
     result = run("rank", "--model", kind, "--store", world.store, "--out", out, "-k", "3")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith(f"{out}: {kind}, top 3 of 20 items for 17 users (0 of them cold")
+    assert result.stderr.startswith(f"{out}: {kind}, top 3 of 20 items for 17 users of the test part (0 of them cold")
     predictions = pl.read_parquet(out)
     assert predictions.equals(predictions.sort("user_id", "rank"))
     assert predictions["rank"].to_list() == [1, 2, 3] * 17

@@ -154,7 +154,7 @@ def test_the_figures_of_a_summary_are_those_of_the_line_and_the_next_command_is_
     counted["unread_prices"] = 0
     assert summary["figures"] == counted
     assert summary["message"] == f"{out}: 30 users, 20 items, pairs: 192 train, 23 valid, 25 test, 0 repeats"
-    assert summary["next"] == f"recsys-polars train --model auto --store '{out}'"
+    assert summary["next"] == f"recsys-polars train --model popularity --store '{out}'"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_a_terminal_has_the_next_command_on_a_line_of_its_own(world: Any, tmp_pa
     code, shown = in_terminal(words)
     assert code == 0
     lines = shown.split("\r\n")
-    assert lines[-2:] == [f"next: recsys-polars evaluate {out} --store {world.store}", ""]
+    assert lines[-2:] == [f"next: recsys-polars evaluate {out} --report report.html --store {world.store}", ""]
 
 
 def test_nothing_is_coloured_where_no_color_is_set(world: Any) -> None:

@@ -17,14 +17,21 @@ from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.knowledge import Rows, items_before
 from recsys_polars.models import KINDS
 from recsys_polars.recipes import Progress, silent
-from recsys_polars.recipes.ids import read_ids
+from recsys_polars.recipes.ids import WORDS, read_ids
 from recsys_polars.recipes.on_spark.blocks import DDL, ITEM_SIDE, Shared, check_job, pack, rank_blocks_of
 from recsys_polars.recipes.on_spark.inputs import said_of
 from recsys_polars.recipes.on_spark.kept import Kept
 from recsys_polars.recipes.on_spark.pairs import history
 from recsys_polars.recipes.on_spark.stores import reachable_store, table_place
 from recsys_polars.recipes.parts import parts_of
-from recsys_polars.recipes.rank import METADATA_KEY, SCHEMA, USERS_AT_ONCE, rows_of_candidates, run_figures
+from recsys_polars.recipes.rank import (
+    METADATA_KEY,
+    SCHEMA,
+    USERS_AT_ONCE,
+    refuse_other_formats,
+    rows_of_candidates,
+    run_figures,
+)
 from recsys_polars.recipes.sides import RankSettings, excludes_seen, parse_candidates_from
 from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.recipes.trained import find_model
@@ -77,6 +84,7 @@ def rank_on_spark(
         ArtefactError: no store, or no model trained on its current generation.
     """
     watch = Stopwatch(progress)
+    refuse_other_formats(out)
     with spark_session(spark, memory_bytes=settings.memory_bytes) as session, TemporaryDirectory() as folder:
         scratch = Path(folder)
         store = reachable_store(session, place, scratch, files=_files_of(settings))
@@ -185,7 +193,7 @@ def _candidates(tables: _Tables, item_ids: pl.Series, kept: Kept, asked: str) ->
 
 def _word(option: str, given: str | Sequence[str]) -> str:
     if not isinstance(given, str):
-        raise InputError(f"{option}: expected a word or a file with --engine spark, found {len(given):,} ids")
+        raise InputError(f"{option}: expected {WORDS[option]} or a file with --engine spark, found {len(given):,} ids")
     return given
 
 
