@@ -26,14 +26,17 @@ class Shelf:
     Attributes:
         user_id: who.
         liked: their latest positives before the test cut, the latest first.
-        taken: their positives in the test part.
+        taken: their positives in the test part: first those in a shown list, then the latest.
         given: the list of each predictions file, best first, by name.
+        n_liked, n_taken: how many there are in all.
     """
 
     user_id: str
     liked: list[Card]
     taken: list[Card]
     given: dict[str, list[Card]]
+    n_liked: int
+    n_taken: int
 
 
 class Work(NamedTuple):

@@ -69,6 +69,11 @@ def group_start(lowest: int) -> str:
     return f"{lowest // unit}{sign}+"
 
 
+def cut_short(title: str, shown: int, of: int, *, which: str = "") -> str:
+    """Return the title of a list, with how many of how many it shows where that isn't all."""
+    return title if shown == of else f"{title} ({which}{shown:,} of {of:,})"
+
+
 def duration(seconds: float | None) -> str:
     """Return how long something took."""
     if seconds is None:

@@ -107,6 +107,19 @@ def test_example_users_have_their_own_hits(contents: Contents, lists: Any, truth
     assert any(card.is_hit for shelf in contents.shelves for card in shelf.given["catboost"])
 
 
+def test_every_item_that_is_marked_as_taken_is_among_those_taken(pairs: pl.DataFrame, world: Any) -> None:
+    taken = pairs.filter("is_test").sort("user_id", "event_time")  # the earliest would be cut off first
+    lists = {name: taken.filter(pl.int_range(pl.len()).over("user_id") == n) for n, name in enumerate("ab")}
+    ranked = {name: own.select("user_id", "item_id", rank=1) for name, own in lists.items()}
+    shelves = read_shelves(ranked, open_store(world.store), n_users=30, n_titles=1)
+    for shelf in shelves:
+        hits = {card.title for cards in shelf.given.values() for card in cards}
+        assert {card.title for card in shelf.taken} == hits
+        assert shelf.n_taken == taken.filter(user_id=shelf.user_id).height
+    assert max(len(shelf.taken) for shelf in shelves) == 2
+    assert max(shelf.n_taken for shelf in shelves) > 2
+
+
 def test_an_id_stands_beside_a_title_that_looks_like_that_of_another_item(
     accept: Callable[..., str], world: Any, lists_file: Path, tmp_path: Path
 ) -> None:

@@ -74,20 +74,25 @@ def test_nothing_out_of_data_becomes_an_element(read: Reader) -> None:
 
 
 def test_signs_that_change_how_others_are_read_are_not_shown(harmless: Contents) -> None:
-    shelf = Shelf("u", [Card("good\u202eevil\x00\x1b[31m")], [], {})
+    shelf = Shelf("u", [Card("good\u202eevil\x00\x1b[31m")], [], {}, 1, 0)
     text = page(replace(harmless, shelves=[shelf]))
     assert "good evil  [31m" in text
     assert re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", text) is None
 
 
 def test_an_id_is_shown_beside_the_title_that_needs_one(harmless: Contents) -> None:
-    shelf = Shelf("u", [Card("Hamlet", item_id="i7"), Card("Macbeth")], [], {})
+    shelf = Shelf("u", [Card("Hamlet", item_id="i7"), Card("Macbeth")], [], {}, 2, 0)
     texts = "|".join(Reader(page(replace(harmless, shelves=[shelf]))).texts)
     assert "Liked|Hamlet| |i7|Macbeth|" in texts
 
 
+def test_a_list_that_is_cut_says_of_how_many(read: Reader) -> None:
+    assert "Liked (the latest 1 of 12)" in read.texts
+    assert "Took next" in read.texts, "all of it is shown"
+
+
 def test_a_title_of_a_million_signs_is_cut(harmless: Contents) -> None:
-    shelf = Shelf("u" * 10**6, [Card("t" * 10**6)], [], {})
+    shelf = Shelf("u" * 10**6, [Card("t" * 10**6)], [], {}, 1, 0)
     assert len(page(replace(harmless, shelves=[shelf]))) < len(page(harmless)) + 10_000
 
 
@@ -149,7 +154,7 @@ def test_an_image_lies_at_a_plain_http_address_or_is_none(url: str | None, origi
 
 
 def test_what_is_no_image_makes_no_place_for_one(harmless: Contents) -> None:
-    shelf = Shelf("u", [Card("t", "javascript:alert(1)")], [], {})
+    shelf = Shelf("u", [Card("t", "javascript:alert(1)")], [], {}, 1, 0)
     shown = replace(harmless, shelves=[shelf])
     assert image_origins(shown) == []
     assert "javascript:" not in page(shown)
