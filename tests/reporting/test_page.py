@@ -13,6 +13,7 @@ import pytest
 
 from recsys_polars.reporting.contents import Card, Contents, Shelf
 from recsys_polars.reporting.examples import image_origins, origin_of
+from recsys_polars.reporting.html import name_of
 from recsys_polars.reporting.page import page
 from tests.reporting.conftest import HOSTILE
 
@@ -245,6 +246,18 @@ def test_the_notebooks_times_are_told_to_be_of_another_machine(read: Reader) -> 
     assert "17 h 44 min" in text
     assert "85,083 users and 67,706 items" in text
     assert "of another machine and of that data set" in text
+    assert "without the start of Python and its libraries" in text
+
+
+def test_the_notebooks_times_are_folded_away(contents: Contents) -> None:
+    shown = re.sub("<details>.*?</details>", "", page(contents))
+    assert "Time and memory of each run" in shown
+    assert "notebook" not in shown
+
+
+def test_an_id_stays_in_one_piece_and_a_title_does_not() -> None:
+    assert name_of("978-1754135362") == '<bdi class="word">978-1754135362</bdi>'
+    assert name_of("The Last Door") == "<bdi>The Last Door</bdi>"
 
 
 def test_one_model_alone_has_nothing_to_differ_from(contents: Contents) -> None:
