@@ -15,6 +15,7 @@ from recsys_polars.recipes.trained import name_of_training
 from recsys_polars.reporting.contents import Contents, Work
 from recsys_polars.reporting.lists import TAKEN
 from recsys_polars.reporting.page import page
+from recsys_polars.reporting.rejects import rejects_in_words
 from recsys_polars.tables import PARTS
 
 DOWN_THE_LIST = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
@@ -49,6 +50,7 @@ def report(judged: Judged, evaluation: Evaluation, *, progress: Progress = silen
         trainings=trainings,
         works=_works(judged, trainings),
         steps=_steps(judged.store.manifest.get("steps")),
+        rejects=rejects_in_words(judged.store.manifest.get("rejects")),
         shelves=read_shelves(judged.lists, judged.store),
     )
     return page(contents)

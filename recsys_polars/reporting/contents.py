@@ -76,6 +76,7 @@ class Contents:
         trainings: of the models whose manifest is known, what it says.
         works: the build, the training and the ranking of every model.
         steps: of the build: name, rows_in, rows_out, merged, rejected.
+        rejects: table, rows, rule, and the first of them, in words.
         shelves: example users.
     """
 
@@ -93,4 +94,5 @@ class Contents:
     trainings: Mapping[str, Mapping[str, Any]]
     works: Sequence[Work]
     steps: Sequence[Mapping[str, Any]]
+    rejects: Sequence[Sequence[str]]
     shelves: Sequence[Shelf]

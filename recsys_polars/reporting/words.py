@@ -69,6 +69,12 @@ def group_start(lowest: int) -> str:
     return f"{lowest // unit}{sign}+"
 
 
+def clipped(title: str, width: int = 26) -> str:
+    """Return the beginning of a title, in one line: titles come from strangers."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in title)
+    return printable if len(printable) <= width else f"{printable[: width - 1]}…"
+
+
 def cut_short(title: str, shown: int, of: int, *, which: str = "") -> str:
     """Return the title of a list, with how many of how many it shows where that isn't all."""
     return title if shown == of else f"{title} ({which}{shown:,} of {of:,})"

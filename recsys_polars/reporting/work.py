@@ -73,7 +73,13 @@ def rows_of_build(contents: Contents) -> Html:
         "In each step, rows in = rows out + merged + rejected. A row is merged where another stands for it: of several "
         "rows about an item the fullest, of a user's rows about an item the latest in each part."
     )
-    return join(element("p", told), table("Rows of each step of the build", columns, rows))
+    return join(element("p", told), table("Rows of each step of the build", columns, rows), _rejects(contents))
+
+
+def _rejects(contents: Contents) -> Html:
+    columns = ["Of", "Rule", "Rows", "The first of them"]
+    rows = [[what, rule, n_rows, first] for what, n_rows, rule, first in contents.rejects]
+    return table("Rejected rows, by the rule that they broke", columns, rows) if rows else Html()
 
 
 def _title(work: Work) -> Html:

@@ -15,6 +15,7 @@ from recsys_polars.reporting.contents import Card, Contents, Shelf
 from recsys_polars.reporting.examples import image_origins, origin_of
 from recsys_polars.reporting.html import name_of
 from recsys_polars.reporting.page import page
+from recsys_polars.reporting.rejects import rejects_in_words
 from tests.reporting.conftest import HOSTILE
 
 VOID = {"meta"}
@@ -239,6 +240,32 @@ def test_items_shown_are_of_those_of_their_tenth(contents: Contents) -> None:
 def test_rows_of_the_build_and_times_are_told(read: Reader) -> None:
     assert {"1,234", "1,230", "90.0 s", "30,000 ms a user", "3 users, 10 items"} <= set(read.texts)
     assert {"60.5 s", "2.5 GB", "3.0 GB"} <= set(read.texts)
+
+
+def test_rejected_rows_are_told_with_the_first_of_them(contents: Contents, read: Reader) -> None:
+    assert f"{HOSTILE}.csv, line 7: {HOSTILE!r}" in read.texts
+    assert "Rejected rows" not in page(replace(contents, rejects=[]))
+
+
+@pytest.mark.parametrize(
+    ("rejects", "told"),
+    [
+        (
+            {
+                "items": {
+                    "rules": {"r": 1200, "s": 1},
+                    "first": [{"rule": "r", "file": "f", "line": 7000, "found": "x"}],
+                }
+            },
+            [["items", "1,200", "r", "f, line 7,000: 'x'"], ["items", "1", "s", ""]],
+        ),
+        ({"filtered": {"rules": {"r": 1}}}, [["filtered", "1", "r", ""]]),
+        *((odd, []) for odd in (None, [], {"items": 5}, {"items": {"rules": ["r"], "first": 5}})),
+        ({"i": {"rules": {"r": "<b>"}, "first": [5, {"rule": ["r"]}, {"rule": "r", "line": "<i>"}]}}, []),
+    ],
+)
+def test_a_manifest_is_believed_of_its_rejects_as_far_as_it_makes_sense(rejects: object, told: list[list[str]]) -> None:
+    assert rejects_in_words(rejects) == told
 
 
 def test_the_notebooks_times_are_told_to_be_of_another_machine(read: Reader) -> None:
