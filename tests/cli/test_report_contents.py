@@ -60,6 +60,13 @@ def likes_by(pairs: pl.DataFrame, name: str) -> dict[str, int]:
     return dict(pairs.filter(~pl.col("is_test")).group_by(name).len().iter_rows())
 
 
+def test_the_head_says_how_many_users_of_all_and_from_when(contents: Contents, world: Any, truth: Any) -> None:
+    assert contents.data["Users judged"] == f"{len(truth)} of 30"
+    assert contents.data["Cold among them"] == "0"
+    test = open_store(world.store).scan("labelled").filter(pl.col("part") == "test").collect()
+    assert contents.data["Cut"] == f"global-time, {test['event_time'].dt.date().min()}"
+
+
 def test_shares_are_of_the_places_that_are_judged(
     contents: Contents, world: Any, lists: Any, truth: Any, pairs: pl.DataFrame
 ) -> None:
