@@ -61,12 +61,10 @@ def group_title(lowest: int, highest: int | None) -> str:
 
 
 def group_start(lowest: int) -> str:
-    """Return what a group of counts is called where there is room for five signs."""
-    if lowest == 0:
-        return "0"
-    powers = ((10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
+    """Return where a group of counts begins, in four signs at most."""
+    powers = ((10**9, "G"), (10**6, "M"), (10**3, "k"), (0, ""))
     unit, sign = next((unit, sign) for unit, sign in powers if lowest >= unit)
-    return f"{lowest // unit}{sign}+"
+    return f"{lowest // max(1, unit)}{sign}"
 
 
 def clipped(title: str, width: int = 26) -> str:

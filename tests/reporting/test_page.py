@@ -16,6 +16,7 @@ from recsys_polars.reporting.examples import image_origins, origin_of
 from recsys_polars.reporting.html import name_of
 from recsys_polars.reporting.page import page
 from recsys_polars.reporting.rejects import rejects_in_words
+from recsys_polars.reporting.words import group_start
 from tests.reporting.conftest import HOSTILE
 
 VOID = {"meta"}
@@ -188,6 +189,7 @@ def test_ids_are_unique_and_every_link_within_the_page_leads_somewhere(read: Rea
     assert len(ids) == len(set(ids))
     links = [link["href"] for link in read.of("a")]
     assert [link for link in links if not (link or "").startswith("#") or (link or "")[1:] not in ids] == []
+    assert {f"#{section['id']}" for section in read.of("section") if "id" in section} <= set(links)
     labels = [name for _, attributes in read.found if (name := attributes.get("aria-labelledby"))]
     assert set(labels) <= set(ids)
 
@@ -200,6 +202,22 @@ def test_the_figures_of_the_table_are_those_of_the_evaluation(contents: Contents
     for value, low, high in contents.figures.drop_nulls().select("value", "low", "high").iter_rows():
         assert f"{value:.4f}" in read.texts
         assert f"{low:.4f} to {high:.4f}" in read.texts
+
+
+def test_a_group_is_called_by_where_it_begins_on_an_axis_and_by_its_range_in_a_table(read: Reader) -> None:
+    assert {"30*", "Items liked before the cut, up to the next mark", "30–99*"} <= set(read.texts)
+    assert [group_start(lowest) for lowest in (0, 1, 30, 3000, 10**7)] == ["0", "1", "30", "3k", "10M"]
+
+
+@pytest.mark.parametrize(("lowest", "told"), [(0, "No user judged is warm."), (1, "No user judged is cold.")])
+def test_cold_users_alone_or_warm_ones_alone_are_not_all_users_again(
+    contents: Contents, read: Reader, lowest: int, told: str
+) -> None:
+    caption = "Cold against warm users, with 95 % intervals"
+    assert caption in read.texts
+    texts = Reader(page(replace(contents, by_warmth=contents.by_warmth.filter(lowest=lowest)))).texts
+    assert told in texts
+    assert caption not in texts
 
 
 def test_groups_of_few_users_are_shown_and_marked(read: Reader) -> None:
