@@ -72,20 +72,16 @@ def _data(judged: Judged, evaluation: Evaluation) -> dict[str, str]:
         "That is": _TRUTH[judged.users],
         "Lists": f"top {judged.k:,} of {len(judged.item_ids):,} items",
         "Pairs": ", ".join(f"{n:,} {part}" for part, n in pairs.items() if isinstance(n, int)),
-        "Cut": _cut(judged.store),
+        "Cut": (split := str(_mapping(manifest.get("parameters")).get("split", ""))),
+        "Test part from": _first_test_day(judged.store) if split == "global-time" else "",
         "Store": f"{judged.store.path}, generation {judged.store.generation}",
     }
     return {what: text for what, text in told.items() if text}
 
 
-def _cut(store: Store) -> str:
-    """How the log was cut; of one cut for all also the day on which the test part begins."""
-    split = str(_mapping(store.manifest.get("parameters")).get("split", ""))
-    if split != "global-time":
-        return split
+def _first_test_day(store: Store) -> str:
     test = store.scan("labelled").filter(pl.col("part") == "test")
-    begin = test.select(pl.col("event_time").min().dt.date()).collect().item()
-    return f"{split}, {begin}"
+    return str(test.select(pl.col("event_time").min().dt.date()).collect().item())
 
 
 def _breakdowns(judged: Judged, progress: Progress) -> dict[str, pl.DataFrame]:

@@ -64,7 +64,8 @@ def test_the_head_says_how_many_users_of_all_and_from_when(contents: Contents, w
     assert contents.data["Users judged"] == f"{len(truth)} of 30"
     assert contents.data["Cold among them"] == "0"
     test = open_store(world.store).scan("labelled").filter(pl.col("part") == "test").collect()
-    assert contents.data["Cut"] == f"global-time, {test['event_time'].dt.date().min()}"
+    assert contents.data["Cut"] == "global-time"
+    assert contents.data["Test part from"] == f"{test['event_time'].dt.date().min()}"
 
 
 def test_shares_are_of_the_places_that_are_judged(
