@@ -103,4 +103,8 @@ def counts(evaluation: "Evaluation") -> dict[str, int]:
 
 def summary(evaluation: "Evaluation") -> str:
     """Return the summary line of an evaluation."""
-    return f"{evaluation.truth_users:,} users with liked pairs in test, {evaluation.cold_users:,} of them cold"
+    text = f"{evaluation.truth_users:,} users with liked pairs in test, {evaluation.cold_users:,} of them cold"
+    for run in evaluation.runs.values():
+        if n := run["users_without_list"]:
+            text += f"; {run['file']}: {n:,} of these users have no list and score 0"
+    return text

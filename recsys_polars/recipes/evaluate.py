@@ -65,7 +65,7 @@ class Evaluation:
         k: length of the lists that were judged.
         truth_users: the users with a positive in the test part; those without a list score 0.
         cold_users: how many of them have no positive before the test cut.
-        runs: what each file says of its making, by name.
+        runs: what each file says of its making, by name; `users_without_list`: truth users that it has no list for.
         figures: name, metric, value, low, high: a 95 % interval over users.
         differences: the same of each file minus the first, over the same draws of users.
     """
@@ -103,13 +103,20 @@ def judge(
     runs: dict[str, dict[str, Any]] = {}
     lists: dict[str, pl.DataFrame] = {}
     users_of: dict[str, pl.DataFrame] = {}
+    truth_users = truth.select("user_id").unique()
     timings = read_timings(path)
     read = [(file, *_read(file, store, k=k)) for file in files]
     kinds = [str(run.get("model", file.stem)) for file, _, run in read]
     for (file, predictions, run), kind in zip(read, kinds, strict=True):
         progress("judge lists", len(lists), len(files))
         name = _free_name(kind if kinds.count(kind) == 1 else file.stem, file, runs)
-        runs[name] = {**run, "file": str(file), **_seconds(file, run, store, timings)}
+        without_list = truth_users.join(predictions, on="user_id", how="anti").height
+        runs[name] = {
+            **run,
+            "file": str(file),
+            "users_without_list": without_list,
+            **_seconds(file, run, store, timings),
+        }
         lists[name] = predictions
         users_of[name] = metrics.add_list_figures(
             metrics.per_user(predictions, truth, k=k), predictions, popularity, k=k, n_train_users=likes.height

@@ -70,6 +70,9 @@ def _data(judged: Judged, evaluation: Evaluation) -> dict[str, str]:
         "Users judged": f"{evaluation.truth_users:,}" + (f" of {n_users:,}" if isinstance(n_users, int) else ""),
         "Cold among them": f"{evaluation.cold_users:,}",
         "That is": _TRUTH[judged.users],
+        "Without a list, which scores 0": "; ".join(
+            f"{n:,} in {name}" for name, run in judged.runs.items() if (n := run["users_without_list"])
+        ),
         "Lists": f"top {judged.k:,} of {len(judged.item_ids):,} items",
         "Pairs": ", ".join(f"{n:,} {part}" for part, n in pairs.items() if isinstance(n, int)),
         "Cut": (split := str(_mapping(manifest.get("parameters")).get("split", ""))),
