@@ -78,6 +78,30 @@ class Evaluation:
     differences: pl.DataFrame
 
 
+def prediction_files(given: Sequence[Path], **outputs: Path | None) -> list[Path]:
+    """Return the files of predictions: of a folder its *.parquet files, by name.
+
+    Args:
+        given: files and folders.
+        outputs: by what the user calls them, files that will be written.
+
+    Raises:
+        InputError: a folder without such a file, or an output that is one of the files.
+    """
+    files = [file for path in given for file in (_of_folder(path) if path.is_dir() else [path])]
+    for name, output in outputs.items():
+        if output and output.exists() and any(file.exists() and file.samefile(output) for file in files):
+            raise InputError(f"{name}: expected a file of its own, found {output}, which is one of the predictions")
+    return files
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    if not files:
+        raise InputError(f"{folder}: expected predictions, found a folder without *.parquet files")
+    return files
+
+
 def judge(
     files: Sequence[Path], path: Path, *, k: int = 10, users: Users = "test", progress: Progress = silent
 ) -> Judged:
