@@ -46,3 +46,30 @@ def test_the_ids_of_items_go_before_their_titles_and_an_id_is_no_title() -> None
         with pytest.raises(InputError) as refused:
             find_item(titles, word)
         assert str(refused.value).partition("found")[2].split("\n  ")[1:] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("man", ["Spider-Man", "(Man) of La Mancha", "A Man Apart"]),
+        ("(man", ["(Man) of La Mancha"]),
+        ("c++", ["Learn C++"]),
+        ("spider-m", ["Spider-Man"]),
+        *((text, []) for text in ("pider", ".*", "[a", "x" * 10**6, "", "\udcff")),
+    ],
+)
+def test_a_word_of_a_title_begins_after_any_sign_that_is_no_letter(text: str, expected: list[str]) -> None:
+    names = ["Spider-Man", "(Man) of La Mancha", "A Man Apart", "Batman", "Learn C++"]
+    titles = pl.DataFrame({"item_id": [f"i{n}{n}{n}{n}{n}" for n in range(5)], "title": names})
+    with pytest.raises(InputError) as refused:
+        find_item(titles, text)
+    found = str(refused.value).partition("did you mean:\n  ")[2].split("\n  ")
+    assert [line.partition(": ")[2] for line in found if line] == sorted(expected, key=len)
+
+
+def test_an_id_that_is_no_utf8_is_none_of_the_ids() -> None:
+    with pytest.raises(InputError, match=r"^user: expected one of 5 user ids, found 'AZ9\?'; did you mean:\n  AZ9$"):
+        find_user(pl.Series(sorted(AMAZON)), "AZ9\udcff")
+    titles = pl.DataFrame({"item_id": ["AZ9"], "title": ["A lamp"]})
+    with pytest.raises(InputError, match=r"^item: expected one of 1 item ids, found 'AZ9\?'; did you mean:\n  AZ9"):
+        find_item(titles, "AZ9\udcff")

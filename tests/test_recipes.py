@@ -385,6 +385,7 @@ class TestEvaluate:
         hits = sum(len(truth[user] & set(items)) for user, items in lists_of(few).items())
         assert found.truth_users == len(truth)
         assert figure(found, "few", "precision") == pytest.approx(hits / 10 / len(truth))
+        assert found.runs["few"]["users_without_list"] == len(truth) - len(kept)
 
     def test_warm_users_are_those_with_a_positive_before_the_cut(self, shop, truth, tmp_path):
         predictions, _ = ranked(shop, tmp_path / "p.parquet", kind="two-tower")

@@ -24,7 +24,8 @@ def evaluate(
     """Judge ranked lists by the test part of a store: `recsys-polars evaluate`.
 
     Args:
-        predictions: a Parquet file or several, as `rank` writes them; each is compared with the first.
+        predictions: a Parquet file or several, as `rank` writes them; each is compared with the first. A folder stands
+            for its *.parquet files, by name.
         store: the feature store.
         k: length of the list that is judged.
         users: `test`: every user with a positive in the test part; `warm`: those of them with one before it.
@@ -36,7 +37,7 @@ def evaluate(
         says of its making; and the number of users.
 
     Raises:
-        InputError: a file that can't be read, or no truth to judge by.
+        InputError: a file that can't be read, no truth to judge by, or a report that is one of the predictions.
         TableError: predictions that break their contract.
         ArtefactError: predictions ranked on another generation of the store.
 
@@ -48,8 +49,10 @@ def evaluate(
         '<!doctype html>'
     """
     files = [predictions] if isinstance(predictions, str | os.PathLike) else predictions
-    judged = recipe.judge([Path(file) for file in files], Path(store), k=k, users=users, progress=progress)
+    page = None if report is None else Path(report)
+    judged_files = recipe.prediction_files([Path(file) for file in files], report=page)
+    judged = recipe.judge(judged_files, Path(store), k=k, users=users, progress=progress)
     evaluation = recipe.figures_of(judged, progress=progress)
-    if report is not None:
-        write_text(Path(report), report_on(judged, evaluation, progress=progress))
+    if page is not None:
+        write_text(page, report_on(judged, evaluation, progress=progress))
     return evaluation

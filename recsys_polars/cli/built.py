@@ -1,12 +1,13 @@
 """What `build-features` says of a build: what became of the rows, and the summary line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recsys_polars.cli.shared import clipped, print_table
+from recsys_polars.reporting.rejects import origin, rejects_in_words
 from recsys_polars.tables import PARTS
 
 if TYPE_CHECKING:
@@ -50,24 +51,9 @@ def print_steps(manifest: Any) -> None:
 
 def print_rejects(manifest: Any) -> None:
     """Print how many rows broke which rule, and where the first of them is."""
-    rows = []
-    for table, entry in manifest.get("rejects", {}).items():
-        first = {row["rule"]: row for row in entry.get("first", ())}  # stores of old have none
-        rows += [[table, f"{n:,}", rule, _origin(first.get(rule, {}))] for rule, n in entry["rules"].items()]
-    if rows:
+    if rows := rejects_in_words(manifest.get("rejects")):
         click.echo()
         print_table(["rejected", "rows", "rule", "first of them"], rows, to_the_right=False)
-
-
-def _origin(row: Mapping[str, Any]) -> str:
-    """Say where a raw row is, and what was found there, as far as it is known."""
-    where, found = _where(row), row.get("found")
-    return where if found is None else f"{where}: {clipped(found, _FOUND)!r}"
-
-
-def _where(row: Mapping[str, Any]) -> str:
-    file, line = row.get("file"), row.get("line")
-    return (clipped(file, _PATH) if file else "") + (f", line {line:,}" if line else "")
 
 
 def counts(manifest: Any) -> dict[str, int]:
@@ -96,7 +82,7 @@ def summary(manifest: Any, out: str | Path) -> str:
     if n_unread := counted["unread_prices"]:
         first = manifest["unread_prices"]["first"]
         text += f"; {n_unread:,} price{'s' * (n_unread > 1)} could not be read, such as "
-        text += f"{clipped(first['found'], _FOUND)!r} ({_where(first)})"
+        text += f"{clipped(first['found'], _FOUND)!r} ({origin({**first, 'found': None})})"
     if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
         text += "; no ratings found: every row is liked"
     for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):

@@ -63,13 +63,15 @@ def command() -> None:
 
 
 def _print_shelf(shelf: "Shelf") -> None:
+    from recsys_polars.reporting.words import cut_short
+
     columns = {
-        "liked": [card.title for card in shelf.liked],
+        cut_short("liked", len(shelf.liked), shelf.n_liked, which="the latest "): [card.title for card in shelf.liked],
         **{
             kind: [f"{'*' if card.is_hit else ' '} {card.title}" for card in given]
             for kind, given in shelf.given.items()
         },
-        "took next": [card.title for card in shelf.taken],
+        cut_short("took next", len(shelf.taken), shelf.n_taken): [card.title for card in shelf.taken],
     }
     height = max(len(titles) for titles in columns.values())
     padded = [[*titles, *[""] * (height - len(titles))] for titles in columns.values()]

@@ -22,7 +22,7 @@ SHOWN = {"precision": "P@{k}", "ap": "MAP@{k}", "ndcg": "NDCG@{k}", "recall": "r
 
 
 @click.command("evaluate", cls=Command)
-@click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @store_option
 @click.option("-k", type=Whole(1, LARGEST_K), default=10, show_default=True, help="Length of the list that is judged.")
 @click.option(
@@ -52,15 +52,17 @@ def command(
     \b
     recsys-polars evaluate preds.parquet
     recsys-polars evaluate preds/*.parquet --users warm --json figures.json
-    recsys-polars evaluate preds/*.parquet --report report.html
+    recsys-polars evaluate preds --report report.html
 
-    One table, over the same users for every file; further files are compared with the first. The report is one HTML
-    file that loads nothing from elsewhere.
+    One table, over the same users for every file; further files are compared with the first. A folder stands for its
+    *.parquet files, by name. The report is one HTML file that loads nothing from elsewhere.
     """
     from recsys_polars.api.evaluate import evaluate
+    from recsys_polars.recipes.evaluate import prediction_files
 
+    files = prediction_files(predictions, **{"--json": json_file, "--report": report})
     with long_steps() as progress:
-        evaluation = evaluate(predictions, store, k=k, users=users, report=report, progress=progress)
+        evaluation = evaluate(files, store, k=k, users=users, report=report, progress=progress)
     if json_file is not None:
         tables = {"figures": evaluation.figures.to_dicts(), "differences": evaluation.differences.to_dicts()}
         write_text(json_file, json.dumps({**asdict(evaluation), **tables}, indent=1))
@@ -106,4 +108,8 @@ def counts(evaluation: "Evaluation") -> dict[str, int]:
 
 def summary(evaluation: "Evaluation") -> str:
     """Return the summary line of an evaluation."""
-    return f"{evaluation.truth_users:,} users with liked pairs in test, {evaluation.cold_users:,} of them cold"
+    text = f"{evaluation.truth_users:,} users with liked pairs in test, {evaluation.cold_users:,} of them cold"
+    for run in evaluation.runs.values():
+        if n := run["users_without_list"]:
+            text += f"; {run['file']}: {n:,} of these users have no list and score 0"
+    return text

@@ -16,6 +16,7 @@ import click
 from recsys_polars.cli.values import OneOf, Size, did_you_mean
 from recsys_polars.cli.voice import Voice, harmless
 from recsys_polars.errors import ModelError, RecsysError
+from recsys_polars.reporting.words import clipped as clipped
 
 if TYPE_CHECKING:
     from recsys_polars.cli.steps import Bars, StepLines
@@ -231,12 +232,6 @@ def command_line(name: str, *words: object, store: str | Path = DEFAULT_STORE) -
     """Return the line that runs a command as this user would type it, with the store where it isn't the default."""
     elsewhere = [] if Path(store) == DEFAULT_STORE else ["--store", store]
     return as_typed(f"{PROGRAM} {name} ") + shlex.join(map(str, (*words, *elsewhere)))
-
-
-def clipped(title: str, width: int = 26) -> str:
-    """Return the beginning of a title, in one line: titles come from strangers."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in title)
-    return printable if len(printable) <= width else f"{printable[: width - 1]}…"
 
 
 def print_table(columns: list[str], rows: list[list[str]], *, to_the_right: bool = True) -> None:

@@ -69,7 +69,7 @@ class Evaluation:
         k: length of the lists that were judged.
         truth_users: the users with a positive in the test part; those without a list score 0.
         cold_users: how many of them have no positive before the test cut.
-        runs: what each file says of its making, by name.
+        runs: what each file says of its making, by name; `users_without_list`: truth users that it has no list for.
         figures: name, metric, value, low, high: a 95 % interval over users.
         differences: the same of each file minus the first, over the same draws of users.
     """
@@ -80,6 +80,30 @@ class Evaluation:
     runs: Mapping[str, Mapping[str, Any]]
     figures: pl.DataFrame
     differences: pl.DataFrame
+
+
+def prediction_files(given: Sequence[Path], **outputs: Path | None) -> list[Path]:
+    """Return the files of predictions: of a folder its *.parquet files, by name.
+
+    Args:
+        given: files and folders.
+        outputs: by what the user calls them, files that will be written.
+
+    Raises:
+        InputError: a folder without such a file, or an output that is one of the files.
+    """
+    files = [file for path in given for file in (_of_folder(path) if path.is_dir() else [path])]
+    for name, output in outputs.items():
+        if output and output.exists() and any(file.exists() and file.samefile(output) for file in files):
+            raise InputError(f"{name}: expected a file of its own, found {output}, which is one of the predictions")
+    return files
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    if not files:
+        raise InputError(f"{folder}: expected predictions, found a folder without *.parquet files")
+    return files
 
 
 def judge(
@@ -108,6 +132,7 @@ def judge(
     lists: dict[str, pl.DataFrame] = {}
     users_of: dict[str, pl.DataFrame] = {}
     trainings: dict[str, Mapping[str, Any]] = {}
+    truth_users = truth.select("user_id").unique()
     timings = read_timings(path)
     took = {("build", ""): timings.get(store.identity)}
     read = [(file, *_read(file, store, k=k)) for file in files]
@@ -123,6 +148,7 @@ def judge(
         runs[name] = {
             **run,
             "file": str(file),
+            "users_without_list": truth_users.join(predictions, on="user_id", how="anti").height,
             "train_seconds": _seconds((manifest or {}).get("seconds")),
             "rank_seconds": ranked.seconds if (ranked := took["rank", name]) else None,
         }

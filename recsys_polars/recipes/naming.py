@@ -12,6 +12,8 @@ _MOST = 5
 """Suggestions of a message."""
 _SHORTEST, _LONGEST = 4, 64
 """Signs of a word that ids are near to: of fewer one is too many, and what is longer is no id."""
+_LONGEST_TITLE = 500
+"""Signs of a text that is looked for in titles."""
 _SIGNS = string.ascii_letters + string.digits + "-_"
 """That somebody may have left out."""
 
@@ -28,12 +30,12 @@ def find_user(user_ids: pl.Series, user_id: str) -> int:
     Raises:
         InputError: there is no such user; it names those whose ids are near.
     """
-    place = int(user_ids.search_sorted(user_id))
-    if place < len(user_ids) and user_ids[place] == user_id:
+    place = _place(user_ids, user_id)
+    if place is not None:
         return place
     raise InputError(
         f"user: expected one of {len(user_ids):,} user ids, found {printable(user_id)!r}"
-        f"{_meant([printable(one, 40) for one in _near(user_ids, user_id)])}"
+        f"{_meant([printable(one, 40) for one in _near(user_ids, _as_utf8(user_id))])}"
     )
 
 
@@ -44,13 +46,26 @@ def find_item(titles: pl.DataFrame, item_id: str) -> int:
         InputError: there is no such item; it names those whose ids are near, or else some with a word in their titles
             that begins like the text, the shortest first.
     """
-    place = int(titles["item_id"].search_sorted(item_id))
-    if place < titles.height and titles["item_id"][place] == item_id:
+    place = _place(titles["item_id"], item_id)
+    if place is not None:
         return place
-    near = titles.filter(pl.col("item_id").is_in(_near(titles["item_id"], item_id)))
-    rows = (near if near.height else _titled(titles, item_id.strip().lower())).iter_rows()
+    word = _as_utf8(item_id)
+    near = titles.filter(pl.col("item_id").is_in(_near(titles["item_id"], word)))
+    rows = (near if near.height else _titled(titles, word.strip().lower())).iter_rows()
     found = [f"{printable(item, 40)}: {printable(title, 60)}" for item, title in rows]
     raise InputError(f"item: expected one of {titles.height:,} item ids, found {printable(item_id)!r}{_meant(found)}")
+
+
+def _place(ids: pl.Series, word: str) -> int | None:
+    if word != _as_utf8(word):
+        return None
+    place = int(ids.search_sorted(word))
+    return place if place < len(ids) and ids[place] == word else None
+
+
+def _as_utf8(word: str) -> str:
+    """A word without the bytes of a command line that are no UTF-8."""
+    return word.encode(errors="ignore").decode()
 
 
 def _near(ids: pl.Series, word: str) -> list[str]:
@@ -71,9 +86,11 @@ def _one_sign_off(word: str) -> list[str]:
 
 def _titled(titles: pl.DataFrame, text: str) -> pl.DataFrame:
     """The items with the shortest titles in which a word begins like a text."""
-    words = pl.lit(" ") + pl.col("title").str.to_lowercase()
-    named = titles.filter((pl.col("title") != pl.col("item_id")) & words.str.contains(f" {text}", literal=True))
-    return named.sort(pl.col("title").str.len_chars(), "item_id").head(_MOST if text else 0)
+    if not 0 < len(text) <= _LONGEST_TITLE:
+        return titles.clear()
+    begins = pl.col("title").str.to_lowercase().str.contains(rf"(?:^|\W){pl.escape_regex(text)}")
+    named = titles.filter((pl.col("title") != pl.col("item_id")) & begins)
+    return named.sort(pl.col("title").str.len_chars(), "item_id").head(_MOST)
 
 
 def _meant(found: list[str]) -> str:

@@ -13,6 +13,8 @@ from recsys_polars.recipes.timing import Timing
 from recsys_polars.reporting.contents import Contents, Work
 from recsys_polars.reporting.lists import TAKEN
 from recsys_polars.reporting.page import page
+from recsys_polars.reporting.rejects import rejects_in_words
+from recsys_polars.store import Store
 from recsys_polars.tables import PARTS
 
 DOWN_THE_LIST = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
@@ -46,6 +48,7 @@ def report(judged: Judged, evaluation: Evaluation, *, progress: Progress = silen
         trainings=judged.trainings,
         works=_works(judged),
         steps=_steps(judged.store.manifest.get("steps")),
+        rejects=rejects_in_words(judged.store.manifest.get("rejects")),
         shelves=read_shelves(judged.lists, judged.store),
     )
     return page(contents)
@@ -57,17 +60,28 @@ def _steps(found: Any) -> list[Mapping[str, Any]]:
 
 def _data(judged: Judged, evaluation: Evaluation) -> dict[str, str]:
     manifest = judged.store.manifest
-    parts = _mapping(_mapping(manifest.get("counts")).get("parts"))
+    counts = _mapping(manifest.get("counts"))
+    n_users, parts = counts.get("users"), _mapping(counts.get("parts"))
     pairs = {part: _mapping(parts[part]).get("pairs") for part in PARTS if part in parts}
     told = {
-        "Users judged": f"{evaluation.truth_users:,}, {evaluation.cold_users:,} of them cold",
+        "Users judged": f"{evaluation.truth_users:,}" + (f" of {n_users:,}" if isinstance(n_users, int) else ""),
+        "Cold among them": f"{evaluation.cold_users:,}",
         "That is": _TRUTH[judged.users],
+        "Without a list, which scores 0": "; ".join(
+            f"{n:,} in {name}" for name, run in judged.runs.items() if (n := run["users_without_list"])
+        ),
         "Lists": f"top {judged.k:,} of {len(judged.item_ids):,} items",
         "Pairs": ", ".join(f"{n:,} {part}" for part, n in pairs.items() if isinstance(n, int)),
-        "Cut": str(_mapping(manifest.get("parameters")).get("split", "")),
+        "Cut": (split := str(_mapping(manifest.get("parameters")).get("split", ""))),
+        "Test part from": _first_test_day(judged.store) if split == "global-time" else "",
         "Store": f"{judged.store.path}, generation {judged.store.generation}",
     }
     return {what: text for what, text in told.items() if text}
+
+
+def _first_test_day(store: Store) -> str:
+    test = store.scan("labelled").filter(pl.col("part") == "test")
+    return str(test.select(pl.col("event_time").min().dt.date()).collect().item())
 
 
 def _breakdowns(judged: Judged, progress: Progress) -> dict[str, pl.DataFrame]:

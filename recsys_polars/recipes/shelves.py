@@ -19,7 +19,7 @@ def read_shelves(
         lists: `Predictions` by name.
         store: that they were made for.
         n_users: how many.
-        n_titles: titles of each list at most.
+        n_titles: titles of each list at most, but for what was taken: every hit in a shown list is there.
         seed: of the choice.
     """
     items = store.scan("items").select("item_id", "image_url", title=pl.coalesce("title", "item_id"))
@@ -32,14 +32,32 @@ def read_shelves(
     liked, taken = (_named(pairs, users, titles) for pairs in (liked, taken))
     given = {name: _ranked(of_all, users, titles) for name, of_all in lists.items()}
     return [
-        Shelf(
-            user_id=user,
-            liked=_cards(liked.filter(user_id=user).head(n_titles)),
-            taken=_cards(taken.filter(user_id=user).head(n_titles)),
-            given={name: _with_hits(of_users, taken, user, n_titles) for name, of_users in given.items()},
+        _shelf(
+            user,
+            liked.filter(user_id=user),
+            taken.filter(user_id=user),
+            {name: of_users.filter(user_id=user).head(n_titles) for name, of_users in given.items()},
+            n_titles,
         )
         for user in users
     ]
+
+
+def _shelf(
+    user: str, liked: pl.DataFrame, taken: pl.DataFrame, given: Mapping[str, pl.DataFrame], n_titles: int
+) -> Shelf:
+    is_hit = pl.col("item_id").is_in(taken["item_id"].implode())
+    is_shown = pl.any_horizontal(False, *(pl.col("item_id").is_in(own["item_id"].implode()) for own in given.values()))
+    shown = taken.sort(is_shown, descending=True, maintain_order=True)
+    n_hits = shown.select(is_shown.sum()).item()
+    return Shelf(
+        user_id=user,
+        liked=_cards(liked.head(n_titles)),
+        taken=_cards(shown.head(max(n_titles, n_hits))),
+        given={name: _cards(own.with_columns(is_hit=is_hit)) for name, own in given.items()},
+        n_liked=liked.height,
+        n_taken=taken.height,
+    )
 
 
 def _named(pairs: pl.DataFrame, users: pl.Series, titles: pl.DataFrame) -> pl.DataFrame:
@@ -53,11 +71,6 @@ def _named(pairs: pl.DataFrame, users: pl.Series, titles: pl.DataFrame) -> pl.Da
 def _ranked(lists: pl.DataFrame, users: pl.Series, titles: pl.DataFrame) -> pl.DataFrame:
     of_users = lists.filter(pl.col("user_id").is_in(users.implode()))
     return of_users.sort("user_id", "rank").join(titles, on="item_id", maintain_order="left")
-
-
-def _with_hits(lists: pl.DataFrame, taken: pl.DataFrame, user: str, n_titles: int) -> list[Card]:
-    own = lists.filter(user_id=user).head(n_titles)
-    return _cards(own.with_columns(is_hit=pl.col("item_id").is_in(taken.filter(user_id=user)["item_id"].implode())))
 
 
 def _cards(rows: pl.DataFrame) -> list[Card]:

@@ -26,14 +26,17 @@ class Shelf:
     Attributes:
         user_id: who.
         liked: their latest positives before the test cut, the latest first.
-        taken: their positives in the test part.
+        taken: their positives in the test part: first those in a shown list, then the latest.
         given: the list of each predictions file, best first, by name.
+        n_liked, n_taken: how many there are in all.
     """
 
     user_id: str
     liked: list[Card]
     taken: list[Card]
     given: dict[str, list[Card]]
+    n_liked: int
+    n_taken: int
 
 
 class Work(NamedTuple):
@@ -73,6 +76,7 @@ class Contents:
         trainings: of the models whose manifest is known, what it says.
         works: the build, the training and the ranking of every model.
         steps: of the build: name, rows_in, rows_out, merged, rejected.
+        rejects: table, rows, rule, and the first of them, in words.
         shelves: example users.
     """
 
@@ -90,4 +94,5 @@ class Contents:
     trainings: Mapping[str, Mapping[str, Any]]
     works: Sequence[Work]
     steps: Sequence[Mapping[str, Any]]
+    rejects: Sequence[Sequence[str]]
     shelves: Sequence[Shelf]

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from recsys_polars.reporting.contents import Card, Contents, Shelf
 from recsys_polars.reporting.html import Html, element, join, name_of
+from recsys_polars.reporting.words import cut_short
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -50,8 +51,10 @@ def _permission(contents: Contents) -> Html:
 
 
 def _user(shelf: Shelf) -> Html:
-    lists = {"Liked": shelf.liked, **shelf.given, "Took next": shelf.taken}
-    columns = [_list(name, cards) for name, cards in lists.items()]
+    liked = cut_short("Liked", len(shelf.liked), shelf.n_liked, which="the latest ")
+    taken = cut_short("Took next", len(shelf.taken), shelf.n_taken)
+    lists = [(liked, shelf.liked), *shelf.given.items(), (taken, shelf.taken)]
+    columns = [_list(name, cards) for name, cards in lists]
     return element("article", element("h3", "User ", name_of(shelf.user_id)), element("div", *columns, class_="shelf"))
 
 

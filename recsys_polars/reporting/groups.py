@@ -13,6 +13,7 @@ from recsys_polars.reporting.words import FEW, figure, group_start, group_title,
 
 _METRICS = ("ndcg", "ap", "hit_rate")
 _FEW_TOLD = f"* marks groups of fewer than {FEW} users: of so few, an interval is narrower than it ought to be."
+_WARMTH = {0: "Cold", 1: "Warm"}
 Row = dict[str, Any]
 
 
@@ -20,15 +21,22 @@ def by_history(contents: Contents) -> Html:
     """Return the figures by how much users had liked, and of cold against warm users."""
     told = f"Users in groups by how many items they had liked before the cut; n users are in a group. {_FEW_TOLD}"
     of_warmth = "Cold users had liked nothing before the cut; rank gives them what is popular, whatever the model."
-    names = {0: "Cold", 1: "Warm"}
-    caption = "Cold against warm users, with 95 % intervals"
     return join(
         element("p", told),
         _charts(contents, contents.by_history, "Items liked before the cut"),
         element("h3", "Cold against warm"),
         element("p", of_warmth),
-        _table(contents, contents.by_warmth, caption, names),
+        _by_warmth(contents),
     )
+
+
+def _by_warmth(contents: Contents) -> Html:
+    """The table of both, where there are both: one alone would repeat the figures of all users."""
+    found = contents.by_warmth["lowest"].unique().to_list()
+    missing = [name.lower() for lowest, name in _WARMTH.items() if lowest not in found]
+    if missing:
+        return element("p", f"No user judged is {missing[0]}.")
+    return _table(contents, contents.by_warmth, "Cold against warm users, with 95 % intervals", _WARMTH)
 
 
 def by_popularity(contents: Contents) -> Html:
@@ -37,7 +45,7 @@ def by_popularity(contents: Contents) -> Html:
         "What users took next, in groups by how many users had liked the item before the cut. Each group is judged by "
         f"its own items alone; n users took one of them, and a user may stand in several groups. {_FEW_TOLD}"
     )
-    charts = _charts(contents, contents.by_popularity, "Users who had liked the item before the cut")
+    charts = _charts(contents, contents.by_popularity, "Users who had liked the item")
     return join(element("p", told), charts)
 
 
@@ -61,7 +69,8 @@ def _chart(contents: Contents, frame: pl.DataFrame, metric: str, x_title: str) -
     ]
     title = metric_title(metric, contents.k)
     label = f"{title} by {x_title.lower()}; the highest of each group: {listed(_highest(by_model))}"
-    chart = line_chart(lines, x_ticks=ticks, x_title=x_title, label=label, joined=False)
+    reach = f"{x_title}, up to the next mark"
+    chart = line_chart(lines, x_ticks=ticks, x_title=reach, label=label, joined=False)
     return chart_figure(title, chart)
 
 

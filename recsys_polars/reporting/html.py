@@ -30,9 +30,12 @@ def join(*children: str) -> Html:
 
 
 def name_of(text: str) -> Html:
-    """Return a title, an id or a name out of data, cut to what fits, so that its direction stays its own."""
+    """Return a title, an id or a name out of data, cut to what fits, so that its direction stays its own.
+
+    One without a blank is of the class `word`: an id stays in one piece where there is room for it.
+    """
     shown = text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
-    return element("bdi", shown)
+    return element("bdi", shown, class_=None if " " in shown else "word")
 
 
 def _attribute(key: str) -> str:

@@ -23,6 +23,7 @@ _SECTIONS: tuple[Section, ...] = (
     ("examples", "Example users", False, examples.examples),
 )
 """Id, title, whether the marks of models want a legend, and what makes it."""
+_READING_SECTION = ("reading", "How to read it")
 _READING = (
     (
         "Interval",
@@ -87,7 +88,8 @@ def _own(name: str) -> str:
 
 def _header(contents: Contents) -> Html:
     facts = [element("div", element("dt", what), element("dd", told)) for what, told in contents.data.items()]
-    entries = [element("li", element("a", title, href=f"#{id_}")) for id_, title, *_ in _SECTIONS]
+    sections = [*((id_, title) for id_, title, *_ in _SECTIONS), _READING_SECTION]
+    entries = [element("li", element("a", title, href=f"#{id_}")) for id_, title in sections]
     return element(
         "header",
         element("h1", "How good are the lists?"),
@@ -105,5 +107,6 @@ def _section(contents: Contents, id_: str, title: str, with_legend: bool, made: 
 
 def _how_to_read() -> Html:
     entries = [join(element("dt", what), element("dd", told)) for what, told in _READING]
-    heading = element("h2", "How to read it", id="reading-title")
-    return element("section", heading, element("dl", *entries), id="reading", aria_labelledby="reading-title")
+    id_, title = _READING_SECTION
+    heading = element("h2", title, id=f"{id_}-title")
+    return element("section", heading, element("dl", *entries), id=id_, aria_labelledby=f"{id_}-title")

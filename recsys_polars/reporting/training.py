@@ -39,7 +39,11 @@ def _told(manifest: Mapping[str, Any], choice: Mapping[str, Any], *, n_charts: i
     if not n_charts:
         return "Nothing of its training was written down: there is nothing to choose."
     if not isinstance(users, int) or not isinstance(rounds, int):
-        return "Each contender, on the valid part and what lies before it; the best one made the lists."
+        return (
+            "Each contender, on the valid part and what lies before it; the best one made the lists. trees: CatBoost "
+            "orders what all signals propose. The other names are of signals; `recsys-polars explain --help` says what "
+            "each is."
+        )
     rounds_were = "round was" if rounds == 1 else "rounds were"
     return (
         f"{rounds:,} {rounds_were} chosen, by MAP@10 of {users:,} users of the valid part; then the model learnt all "

@@ -61,12 +61,21 @@ def group_title(lowest: int, highest: int | None) -> str:
 
 
 def group_start(lowest: int) -> str:
-    """Return what a group of counts is called where there is room for five signs."""
-    if lowest == 0:
-        return "0"
-    powers = ((10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
+    """Return where a group of counts begins, in four signs at most."""
+    powers = ((10**9, "G"), (10**6, "M"), (10**3, "k"), (0, ""))
     unit, sign = next((unit, sign) for unit, sign in powers if lowest >= unit)
-    return f"{lowest // unit}{sign}+"
+    return f"{lowest // max(1, unit)}{sign}"
+
+
+def clipped(title: str, width: int = 26) -> str:
+    """Return the beginning of a title, in one line: titles come from strangers."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in title)
+    return printable if len(printable) <= width else f"{printable[: width - 1]}…"
+
+
+def cut_short(title: str, shown: int, of: int, *, which: str = "") -> str:
+    """Return the title of a list, with how many of how many it shows where that isn't all."""
+    return title if shown == of else f"{title} ({which}{shown:,} of {of:,})"
 
 
 def duration(seconds: float | None) -> str:

@@ -20,31 +20,34 @@ _RUNS = {"build": "Build", "train": "Train", "rank": "Rank with"}
 
 
 def times(contents: Contents) -> Html:
-    """Return what each run took, beside what the notebook took, and what each of its steps did."""
+    """Return what each run took and what each of its steps did; folded away, what the notebook took."""
+    rows = [[_run(work), _time(work), _memory(work.peak_bytes)] for work in contents.works]
+    told = (
+        "Times are without the start of Python and its libraries. Memory is the most that the process had had by then, "
+        f"earlier runs of the same process included, as in demo. {NOTHING}: no time of it was kept."
+    )
+    return join(
+        element("p", told),
+        table("Time and memory of each run", ["Run", "Time", "Memory"], rows),
+        _steps(contents),
+        _notebook(contents),
+    )
+
+
+def _notebook(contents: Contents) -> Html:
     rows = [
-        [
-            _run(work),
-            _time(work),
-            _memory(work.peak_bytes),
-            two_lines(*_NOTEBOOK.get((work.run, work.kind), ("", ""))),
-        ]
+        [_run(work), _time(work), two_lines(*_NOTEBOOK[work.run, work.kind])]
         for work in contents.works
+        if (work.run, work.kind) in _NOTEBOOK
     ]
     told = (
-        "Memory is the most that the process had had by then, earlier runs of the same process included, as in demo. "
-        f"{NOTHING}: nobody knows, for it was made elsewhere, or was killed and taken up again."
-    )
-    notebook = (
         "The notebook is what this program replaces: it took 24 hours to do the same for "
         f"{NOTEBOOK_USERS:,} users and {NOTEBOOK_ITEMS:,} items. Its times are as it printed them, of another machine "
         "and of that data set: they say what a step used to cost, and are nothing to divide the others by."
     )
-    return join(
-        element("p", told),
-        table("Time and memory of each run", ["Run", "Time", "Memory", "The notebook"], rows),
-        element("p", notebook),
-        _steps(contents),
-    )
+    summary = element("summary", "What the notebook took that this program replaces")
+    times = table("Times here and in the notebook", ["Run", "Here", "The notebook"], rows)
+    return element("details", summary, element("p", told), times)
 
 
 def _steps(contents: Contents) -> Html:
@@ -70,7 +73,13 @@ def rows_of_build(contents: Contents) -> Html:
         "In each step, rows in = rows out + merged + rejected. A row is merged where another stands for it: of several "
         "rows about an item the fullest, of a user's rows about an item the latest in each part."
     )
-    return join(element("p", told), table("Rows of each step of the build", columns, rows))
+    return join(element("p", told), table("Rows of each step of the build", columns, rows), _rejects(contents))
+
+
+def _rejects(contents: Contents) -> Html:
+    columns = ["Of", "Rule", "Rows", "The first of them"]
+    rows = [[what, rule, n_rows, first] for what, n_rows, rule, first in contents.rejects]
+    return table("Rejected rows, by the rule that they broke", columns, rows) if rows else Html()
 
 
 def _title(work: Work) -> Html:

@@ -16,6 +16,7 @@ from click.testing import Result
 
 from recsys_polars.cli.main import COMMANDS
 from recsys_polars.models import KINDS
+from recsys_polars.store import open_store
 
 PROGRAM = [sys.executable, "-c", "from recsys_polars.cli.main import main; main()"]
 CONTRACT: dict[str, dict[str, Any]] = {
@@ -265,6 +266,45 @@ def test_evaluate_gives_a_row_to_each_of_several_files(accept: Callable[..., str
     accept("rank", "--model", "mlp", "--store", world.store, "--out", other)
     table = accept("evaluate", world.predictions, other, world.predictions, "--store", world.store)
     assert sum(line.startswith(("popularity", "mlp", "preds")) for line in table.splitlines()[2:5]) == 3
+
+
+def test_evaluate_says_how_many_users_have_no_list_and_score_0(
+    run: Callable[..., Result], world: Any, tmp_path: Path
+) -> None:
+    labelled = open_store(world.store).scan("labelled").collect()
+    one, users = tmp_path / "one.parquet", labelled.filter(part="test", label=1)["user_id"]
+    pl.read_parquet(world.predictions).filter(user_id=users[0]).write_parquet(one)
+    result = run("evaluate", world.predictions, one, "--store", world.store, "--report", tmp_path / "r.html")
+    n_users = int(result.stderr.split()[0])
+    assert f"; {one}: {n_users - 1} of these users have no list and score 0; " in result.stderr
+    assert result.stderr.count("have no list") == 1
+    assert f"{n_users - 1} in one" in (tmp_path / "r.html").read_text()
+
+
+def test_a_folder_stands_for_its_predictions_by_name(accept: Callable[..., str], world: Any, tmp_path: Path) -> None:
+    for name in ("b.parquet", "a.parquet", ".c.parquet", "d.txt"):
+        (tmp_path / name).write_bytes(world.predictions.read_bytes())
+    table = accept("evaluate", tmp_path, "--store", world.store).splitlines()
+    assert [line.split()[0] for line in table[2:4]] == ["a", "b"]
+    assert table[4] == ""
+
+
+def test_a_folder_without_predictions_is_told(refuse: Callable[..., str], world: Any, tmp_path: Path) -> None:
+    message = refuse("evaluate", tmp_path, "--store", world.store)
+    assert f"{tmp_path}: expected predictions, found a folder without *.parquet files" in message
+
+
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_evaluate_does_not_write_over_what_it_judges(
+    refuse: Callable[..., str], world: Any, tmp_path: Path, option: str
+) -> None:
+    file = tmp_path / "z.parquet"
+    file.write_bytes(world.predictions.read_bytes())
+    (tmp_path / "link").symlink_to(file)
+    for output in (file, tmp_path / "link"):
+        message = refuse("evaluate", world.predictions, tmp_path, "--store", world.store, option, output)
+        assert f"{option}: expected a file of its own, found {output}, which is one of the predictions" in message
+    assert file.read_bytes() == world.predictions.read_bytes()
 
 
 def test_without_arguments_the_embedded_set_lands_in_the_default_store(

@@ -272,5 +272,5 @@ def test_the_demo_leaves_a_report(run: Callable[..., Any], tmp_path: Path, monke
     assert result.exit_code == 0, result.output
     assert "; all of it and more: data/demo/report.html; " in result.stderr.splitlines()[-1]
     text = Path("data/demo/report.html").read_text(encoding="utf-8")
-    assert "651, 2 of them cold" in text
+    assert "<dd>651 of 671</dd>" in text
     assert " ms a user" in text, "the demo knows how long a ranking took"

@@ -60,6 +60,14 @@ def likes_by(pairs: pl.DataFrame, name: str) -> dict[str, int]:
     return dict(pairs.filter(~pl.col("is_test")).group_by(name).len().iter_rows())
 
 
+def test_the_head_says_how_many_users_of_all_and_from_when(contents: Contents, world: Any, truth: Any) -> None:
+    assert contents.data["Users judged"] == f"{len(truth)} of 30"
+    assert contents.data["Cold among them"] == "0"
+    test = open_store(world.store).scan("labelled").filter(pl.col("part") == "test").collect()
+    assert contents.data["Cut"] == "global-time"
+    assert contents.data["Test part from"] == f"{test['event_time'].dt.date().min()}"
+
+
 def test_shares_are_of_the_places_that_are_judged(
     contents: Contents, world: Any, lists: Any, truth: Any, pairs: pl.DataFrame
 ) -> None:
@@ -105,6 +113,19 @@ def test_example_users_have_their_own_hits(contents: Contents, lists: Any, truth
         liked = pairs.filter((pl.col("user_id") == shelf.user_id) & ~pl.col("is_test"))["item_id"]
         assert {card.title for card in shelf.liked} <= {titles[item] for item in liked}
     assert any(card.is_hit for shelf in contents.shelves for card in shelf.given["catboost"])
+
+
+def test_every_item_that_is_marked_as_taken_is_among_those_taken(pairs: pl.DataFrame, world: Any) -> None:
+    taken = pairs.filter("is_test").sort("user_id", "event_time")  # the earliest would be cut off first
+    lists = {name: taken.filter(pl.int_range(pl.len()).over("user_id") == n) for n, name in enumerate("ab")}
+    ranked = {name: own.select("user_id", "item_id", rank=1) for name, own in lists.items()}
+    shelves = read_shelves(ranked, open_store(world.store), n_users=30, n_titles=1)
+    for shelf in shelves:
+        hits = {card.title for cards in shelf.given.values() for card in cards}
+        assert {card.title for card in shelf.taken} == hits
+        assert shelf.n_taken == taken.filter(user_id=shelf.user_id).height
+    assert max(len(shelf.taken) for shelf in shelves) == 2
+    assert max(shelf.n_taken for shelf in shelves) > 2
 
 
 def test_an_id_stands_beside_a_title_that_looks_like_that_of_another_item(

@@ -73,7 +73,10 @@ def contents() -> Contents:
             Work("rank", HOSTILE, "catboost", [(HOSTILE, 60.5, 2_500_000_000)], 90.0, 3_000_000_000, users=3),
         ],
         steps=[{"name": HOSTILE, "rows_in": 1234, "rows_out": 1230, "merged": 3, "rejected": 1}],
-        shelves=[Shelf(HOSTILE, [card], [card], {name: [Card("fine"), card._replace(is_hit=True)] for name in LISTS})],
+        rejects=[[HOSTILE, "1", HOSTILE, f"{HOSTILE}.csv, line 7: {HOSTILE!r}"]],
+        shelves=[
+            Shelf(HOSTILE, [card], [card], {name: [Card("fine"), card._replace(is_hit=True)] for name in LISTS}, 12, 1)
+        ],
     )
 
 

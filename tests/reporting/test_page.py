@@ -13,7 +13,10 @@ import pytest
 
 from recsys_polars.reporting.contents import Card, Contents, Shelf
 from recsys_polars.reporting.examples import image_origins, origin_of
+from recsys_polars.reporting.html import name_of
 from recsys_polars.reporting.page import page
+from recsys_polars.reporting.rejects import rejects_in_words
+from recsys_polars.reporting.words import group_start
 from tests.reporting.conftest import HOSTILE
 
 VOID = {"meta"}
@@ -74,20 +77,25 @@ def test_nothing_out_of_data_becomes_an_element(read: Reader) -> None:
 
 
 def test_signs_that_change_how_others_are_read_are_not_shown(harmless: Contents) -> None:
-    shelf = Shelf("u", [Card("good\u202eevil\x00\x1b[31m")], [], {})
+    shelf = Shelf("u", [Card("good\u202eevil\x00\x1b[31m")], [], {}, 1, 0)
     text = page(replace(harmless, shelves=[shelf]))
     assert "good evil  [31m" in text
     assert re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", text) is None
 
 
 def test_an_id_is_shown_beside_the_title_that_needs_one(harmless: Contents) -> None:
-    shelf = Shelf("u", [Card("Hamlet", item_id="i7"), Card("Macbeth")], [], {})
+    shelf = Shelf("u", [Card("Hamlet", item_id="i7"), Card("Macbeth")], [], {}, 2, 0)
     texts = "|".join(Reader(page(replace(harmless, shelves=[shelf]))).texts)
     assert "Liked|Hamlet| |i7|Macbeth|" in texts
 
 
+def test_a_list_that_is_cut_says_of_how_many(read: Reader) -> None:
+    assert "Liked (the latest 1 of 12)" in read.texts
+    assert "Took next" in read.texts, "all of it is shown"
+
+
 def test_a_title_of_a_million_signs_is_cut(harmless: Contents) -> None:
-    shelf = Shelf("u" * 10**6, [Card("t" * 10**6)], [], {})
+    shelf = Shelf("u" * 10**6, [Card("t" * 10**6)], [], {}, 1, 0)
     assert len(page(replace(harmless, shelves=[shelf]))) < len(page(harmless)) + 10_000
 
 
@@ -149,7 +157,7 @@ def test_an_image_lies_at_a_plain_http_address_or_is_none(url: str | None, origi
 
 
 def test_what_is_no_image_makes_no_place_for_one(harmless: Contents) -> None:
-    shelf = Shelf("u", [Card("t", "javascript:alert(1)")], [], {})
+    shelf = Shelf("u", [Card("t", "javascript:alert(1)")], [], {}, 1, 0)
     shown = replace(harmless, shelves=[shelf])
     assert image_origins(shown) == []
     assert "javascript:" not in page(shown)
@@ -181,6 +189,7 @@ def test_ids_are_unique_and_every_link_within_the_page_leads_somewhere(read: Rea
     assert len(ids) == len(set(ids))
     links = [link["href"] for link in read.of("a")]
     assert [link for link in links if not (link or "").startswith("#") or (link or "")[1:] not in ids] == []
+    assert {f"#{section['id']}" for section in read.of("section") if "id" in section} <= set(links)
     labels = [name for _, attributes in read.found if (name := attributes.get("aria-labelledby"))]
     assert set(labels) <= set(ids)
 
@@ -193,6 +202,22 @@ def test_the_figures_of_the_table_are_those_of_the_evaluation(contents: Contents
     for value, low, high in contents.figures.drop_nulls().select("value", "low", "high").iter_rows():
         assert f"{value:.4f}" in read.texts
         assert f"{low:.4f} to {high:.4f}" in read.texts
+
+
+def test_a_group_is_called_by_where_it_begins_on_an_axis_and_by_its_range_in_a_table(read: Reader) -> None:
+    assert {"30*", "Items liked before the cut, up to the next mark", "30–99*"} <= set(read.texts)
+    assert [group_start(lowest) for lowest in (0, 1, 30, 3000, 10**7)] == ["0", "1", "30", "3k", "10M"]
+
+
+@pytest.mark.parametrize(("lowest", "told"), [(0, "No user judged is warm."), (1, "No user judged is cold.")])
+def test_cold_users_alone_or_warm_ones_alone_are_not_all_users_again(
+    contents: Contents, read: Reader, lowest: int, told: str
+) -> None:
+    caption = "Cold against warm users, with 95 % intervals"
+    assert caption in read.texts
+    texts = Reader(page(replace(contents, by_warmth=contents.by_warmth.filter(lowest=lowest)))).texts
+    assert told in texts
+    assert caption not in texts
 
 
 def test_groups_of_few_users_are_shown_and_marked(read: Reader) -> None:
@@ -235,11 +260,49 @@ def test_rows_of_the_build_and_times_are_told(read: Reader) -> None:
     assert {"60.5 s", "2.5 GB", "3.0 GB"} <= set(read.texts)
 
 
+def test_rejected_rows_are_told_with_the_first_of_them(contents: Contents, read: Reader) -> None:
+    assert f"{HOSTILE}.csv, line 7: {HOSTILE!r}" in read.texts
+    assert "Rejected rows" not in page(replace(contents, rejects=[]))
+
+
+@pytest.mark.parametrize(
+    ("rejects", "told"),
+    [
+        (
+            {
+                "items": {
+                    "rules": {"r": 1200, "s": 1},
+                    "first": [{"rule": "r", "file": "f", "line": 7000, "found": "x"}],
+                }
+            },
+            [["items", "1,200", "r", "f, line 7,000: 'x'"], ["items", "1", "s", ""]],
+        ),
+        ({"filtered": {"rules": {"r": 1}}}, [["filtered", "1", "r", ""]]),
+        *((odd, []) for odd in (None, [], {"items": 5}, {"items": {"rules": ["r"], "first": 5}})),
+        ({"i": {"rules": {"r": "<b>"}, "first": [5, {"rule": ["r"]}, {"rule": "r", "line": "<i>"}]}}, []),
+    ],
+)
+def test_a_manifest_is_believed_of_its_rejects_as_far_as_it_makes_sense(rejects: object, told: list[list[str]]) -> None:
+    assert rejects_in_words(rejects) == told
+
+
 def test_the_notebooks_times_are_told_to_be_of_another_machine(read: Reader) -> None:
     text = " ".join(read.texts)
     assert "17 h 44 min" in text
     assert "85,083 users and 67,706 items" in text
     assert "of another machine and of that data set" in text
+    assert "without the start of Python and its libraries" in text
+
+
+def test_the_notebooks_times_are_folded_away(contents: Contents) -> None:
+    shown = re.sub("<details>.*?</details>", "", page(contents))
+    assert "Time and memory of each run" in shown
+    assert "notebook" not in shown
+
+
+def test_an_id_stays_in_one_piece_and_a_title_does_not() -> None:
+    assert name_of("978-1754135362") == '<bdi class="word">978-1754135362</bdi>'
+    assert name_of("The Last Door") == "<bdi>The Last Door</bdi>"
 
 
 def test_one_model_alone_has_nothing_to_differ_from(contents: Contents) -> None:

@@ -32,6 +32,7 @@ def test_trees_are_counted_as_trees(contents: Contents) -> None:
 def test_the_contenders_of_auto_are_told_best_first(contents: Contents) -> None:
     contest = {"by": "trees", "validation": {"popular": 0.01, "trees": 0.05, "ease": 0.03}}
     text = told(contents, {"choice": {"known": contest, "catalogue": contest}, "training": {}})
+    assert "`recsys-polars explain --help` says what each is" in text
     assert "MAP@10 among known items: trees 0.0500; ease 0.0300; popular 0.0100" in text
     assert "MAP@10 among all items: trees" in text
 
