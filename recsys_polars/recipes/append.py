@@ -142,7 +142,8 @@ def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _Ne
             continue
         had.add(fingerprint)
         asked = {"format": store.manifest["asked"]["format"], "columns": settings.columns}
-        interactions = _attempt(read_interactions, str(path), **asked, implicit=store.manifest["asked"]["implicit"])
+        of_rows = {"implicit": store.manifest["asked"]["implicit"], "time_format": settings.time_format}
+        interactions = _attempt(read_interactions, str(path), **asked, **of_rows)
         if isinstance(interactions, ParsedInteractions):  # first: such a file has all that items need
             _check_interactions(path, interactions, settings)
             new.interactions.append(interactions)

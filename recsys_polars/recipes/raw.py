@@ -39,6 +39,7 @@ class BuildSettings:
     items: str | None = None
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
+    time_format: str | None = None
     item_features: Sequence[str] = ()
     min_rating: float = 4.0
     implicit: bool = False
@@ -156,7 +157,11 @@ def open_sources(settings: BuildSettings) -> Sources:
         InputError: files or columns that are missing or can't be used.
     """
     interactions = read_interactions(
-        settings.interactions or "", format=settings.format, columns=settings.columns, implicit=settings.implicit
+        settings.interactions or "",
+        format=settings.format,
+        columns=settings.columns,
+        implicit=settings.implicit,
+        time_format=settings.time_format,
     )
     if settings.items is None and settings.item_features:
         raise InputError(f"--item-feature {settings.item_features[0]}: expected --items too, found none")

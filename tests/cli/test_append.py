@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from recsys_polars.store import open_store
+from tests.forging import forge
 
 HEADER = "user_id,item_id,rating,event_time\n"
 GOOD = HEADER + "".join(f"u{n % 4},i{n % 5},{3 + n % 3},{1_262_304_000 + 1_000 * n}\n" for n in range(60))
@@ -56,6 +58,28 @@ def test_a_store_can_be_added_to_again_and_again_and_remembers_it(shop, accept) 
     ]
     assert manifest["parameters"]["items"] == str(shop / "items.csv")
     assert manifest["left_out_columns"] == []
+
+
+def test_what_is_appended_has_the_times_of_the_store(tmp_path, accept) -> None:
+    store, log, more = (tmp_path / name for name in ("store", "log.csv", "more.csv"))
+    log.write_text(HEADER + "".join(f"u{n % 4},i{n % 5},5,06/{n + 1:02}/2018\n" for n in range(20)))
+    more.write_text(HEADER + "u9,i1,5,06/30/2018\n")
+    accept("build-features", "--interactions", log, "--time-format", "%m/%d/%Y", "--out", store)
+    accept("build-features", "--append", more, "--out", store)
+    manifest = open_store(store).manifest
+    assert manifest["parameters"]["time_format"] == "%m/%d/%Y"
+    assert manifest["steps"][0]["rows_out"] == 21
+
+
+def test_a_store_from_before_there_were_formats_of_times_is_added_to(shop, accept) -> None:
+    def of_old(facts: dict[str, Any]) -> dict[str, Any]:
+        del facts["parameters"]["time_format"]
+        return facts
+
+    forge(shop / "store", of_old)
+    (shop / "more.csv").write_text(MORE)
+    accept("build-features", "--append", shop / "more.csv", "--out", shop / "store")
+    assert open_store(shop / "store").manifest["steps"][0]["rows_in"] == 62
 
 
 def test_a_folder_of_both_kinds_is_told_apart_file_by_file(shop, accept) -> None:
