@@ -281,10 +281,17 @@ def _stored_items(build: Build) -> list[pl.LazyFrame]:
 
 
 def nothing_usable(path: object, rejects: pl.LazyFrame) -> InputError:
-    """Return the error that says why no row of a file, and of those after it, can be used."""
-    rules = rejects.group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
-    broken = "; ".join(f"{rule} ({rows:,} rows)" for rule, rows in rules.iter_rows())
-    return InputError(f"{path}: expected interactions, found none that can be used: {broken or 'no rows'}")
+    """Return the error that says why no row of a file, and of those after it, can be used: the rules, a row of each."""
+    row = pl.struct("file", "line", "found")
+    rules = rejects.group_by("rule").agg(pl.len(), first=row.min_by(row)).sort("len", "rule", descending=[True, False])
+    broken = []
+    for rule, n_rows, first in rules.collect().iter_rows():
+        found = "" if first["found"] is None else f"{printable(first['found'])!r} on "
+        where = f"line {first['line']:,}" + (f" of {first['file']}" if first["file"] != str(path) else "")
+        broken.append(f"{rule} ({n_rows:,} row{'s' * (n_rows > 1)}, such as {found}{where})")
+    if any(said.startswith("event_time: not a time") for said in broken):
+        broken.append("times are numbers, ISO 8601, DD.MM.YYYY or as --time-format says")
+    return InputError(f"{path}: expected interactions, found none that can be used: {'; '.join(broken) or 'no rows'}")
 
 
 def fingerprints(files: Sequence[ParsedFile]) -> list[dict[str, Any]]:
