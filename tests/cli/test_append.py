@@ -43,6 +43,17 @@ def test_what_was_read_before_is_passed_over_under_any_name(shop, accept) -> Non
     assert files_of(store) == before
 
 
+def test_files_without_a_row_bring_nothing(shop, run) -> None:
+    empty, bare = shop / "empty.csv", shop / "bare.csv"
+    empty.write_text(HEADER)
+    bare.write_text("item_id,title,clip_0,clip_1\n")
+    before = files_of(shop / "store")
+    nothing = run("build-features", "--append", empty, "--append", bare, "--out", shop / "store")
+    assert nothing.exit_code == 0
+    assert f"nothing new in {empty}, {bare}" in nothing.stderr
+    assert files_of(shop / "store") == before
+
+
 def test_a_store_can_be_added_to_again_and_again_and_remembers_it(shop, accept) -> None:
     store = shop / "store"
     for number in (1, 2, 3):
@@ -118,8 +129,13 @@ REFUSED = {
     "bare.csv": ("user_id,item_id,event_time\nu,i1,1262304000\n", "expected ratings, as in the store, found none"),
     "wide.csv": ("item_id,clip_0,clip_1,clip_2\ni1,1,2,3\n", "expected the vectors and item features of the store"),
     "plain.csv": ("item_id,title\ni1,hat\n", "found none"),
-    "notes.csv": ("a,b\n1,2\n", "expected interactions or items, found neither"),
+    "notes.csv": ("a,b\n1,2\n", "found neither: expected interactions of a known format"),
     "broken.csv.gz": ("\x1f\x8b words", "the download cut short?"),
+    "bad.csv": (HEADER + "u,i1,5,6 May\n", "not a time (1 row, such as '6 May' on line 2)"),
+    "bare items.csv": (
+        "item_id,title,clip_0,clip_1\n,hat,1,2\n",
+        "found none that can be used: item_id: missing (1 row",
+    ),
     "when.csv": ("user_id,item_id,rating,when\nu,i1,5,1262304000\n", "expected interactions of a known format"),
     "lacking/notes.md": ("words", "expected a file"),
 }
@@ -130,10 +146,10 @@ def test_a_file_that_does_not_fit_is_refused_and_the_store_left_as_it_was(shop, 
     text, message = REFUSED[name]
     (shop / name).parent.mkdir(exist_ok=True)
     (shop / name).write_text(text, encoding="latin-1")
-    (shop / "fine.csv").write_text(MORE)
+    (shop / "empty.csv").write_text(HEADER)
     before = files_of(shop / "store")
     path = (shop / name).parent if "/" in name else shop / name
-    told = refuse("build-features", "--append", shop / "fine.csv", "--append", path, "--out", shop / "store")
+    told = refuse("build-features", "--append", shop / "empty.csv", "--append", path, "--out", shop / "store")
     assert message in told
     assert str(path) in told
     assert files_of(shop / "store") == before
@@ -208,13 +224,12 @@ def test_what_each_file_brought_is_told_and_which_brought_nothing(shop, run) -> 
     assert [line.split() for line in appended.stdout.split("\n\n")[0].splitlines() if "-----" not in line] == [
         ["appended", "rows_in", "rows_out", "rejected"],
         [str(tonight), "4", "2", "2"],
-        [str(shop / "empty.csv"), "0", "0", "0"],
         [str(stuff), "3", "2", "1"],
     ]
     summary = json.loads(appended.stderr.splitlines()[-1])
-    assert summary["message"].endswith(f"; appended 4 of 7 rows; nothing new in {shop}/a copy .csv")
+    assert summary["message"].endswith(f"; appended 4 of 7 rows; nothing new in {shop}/a copy .csv, {shop}/empty.csv")
     brought = {name: summary["figures"][name] for name in ("appended", "appended_rejected", "passed_over")}
-    assert brought == {"appended": 4, "appended_rejected": 3, "passed_over": 1}
+    assert brought == {"appended": 4, "appended_rejected": 3, "passed_over": 2}
     rows = {step["name"]: step["rows_in"] for step in open_store(shop / "store").manifest["steps"]}
     assert (rows["read interactions"], rows["read items"]) == (64, 5)
 
