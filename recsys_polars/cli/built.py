@@ -1,5 +1,6 @@
 """What `build-features` says of a build: what became of the rows, and the summary line."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
 _PATH, _FOUND = 500, 40
 """Characters of a path, and of a value in a file, that are shown."""
 SHOWN = 30
-"""Columns left out, and files passed over, that the summary names."""
+"""Columns left out, files passed over and files appended that are named."""
 
 
 def print_files(files: Sequence[Any]) -> None:
-    """Print what became of the rows of each file that was appended."""
+    """Print what became of the rows of each file that was appended, as far as `SHOWN` goes."""
     columns = ["rows_in", "rows_out", "rejected"]
     if files:
-        rows = [[clipped(file["path"], _PATH), *(f"{file[column]:,}" for column in columns)] for file in files]
+        rows = [[clipped(file["path"], _PATH), *(f"{file[column]:,}" for column in columns)] for file in files[:SHOWN]]
         print_table(["appended", *columns], rows)
+        if len(files) > SHOWN:
+            click.echo(f"and {len(files) - SHOWN:,} more")
         click.echo()
 
 
@@ -103,4 +106,8 @@ def summary(manifest: Any, out: str | Path) -> str:
         left_out = manifest.get(name, [])
         if left_out:
             text += f"; {kind} columns left out: {_listed(left_out)}"
+        if left_out and kind == "item" and not manifest.get("appended"):  # else the store has its settings
+            name = clipped(left_out[0], _PATH)
+            category, feature = shlex.quote(f"category={name}"), shlex.quote(name)
+            text += f" (take one in by --column {category} or --item-feature {feature})"
     return text

@@ -234,6 +234,13 @@ def test_what_each_file_brought_is_told_and_which_brought_nothing(shop, run) -> 
     assert (rows["read interactions"], rows["read items"]) == (64, 5)
 
 
+def test_of_many_files_the_first_are_shown(shop, run) -> None:
+    for number in range(40):
+        (shop / f"new{number:02}.csv").write_text(f"{HEADER}u{number},i1,5,1262305000\n")
+    shown = run("build-features", "--append", shop / "new*.csv", "--out", shop / "store").stdout.split("\n\n")[0]
+    assert [line.split("  ")[0] for line in shown.splitlines()[-2:]] == [f"{shop}/new29.csv", "and 10 more"]
+
+
 def test_where_no_file_brings_anything_new_that_is_all_that_is_told(shop, run) -> None:
     for number in range(40):
         (shop / f"copy{number:02}.csv").write_text(GOOD)
