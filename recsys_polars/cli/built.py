@@ -82,6 +82,7 @@ def counts(manifest: Any) -> dict[str, int]:
         **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
         "repeats": sum(said["repeats"].values()),
         "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
+        "items_without_metadata": said.get("items_without_metadata", 0),
         "unread_prices": manifest.get("unread_prices", {}).get("rows", 0),
     }
 
@@ -96,12 +97,19 @@ def summary(manifest: Any, out: str | Path) -> str:
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if counted["rejected"]:
         text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
+    if n_bare := counted["items_without_metadata"]:
+        text += f"; {n_bare:,} item{'s' * (n_bare > 1)} without metadata"
     if n_unread := counted["unread_prices"]:
         first = manifest["unread_prices"]["first"]
         text += f"; {n_unread:,} price{'s' * (n_unread > 1)} could not be read, such as "
         text += f"{clipped(first['found'], _FOUND)!r} ({_where(first)})"
     if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
         text += "; no ratings found: every row is liked"
+    return text + _left_out(manifest)
+
+
+def _left_out(manifest: Any) -> str:
+    text = ""
     for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):
         left_out = manifest.get(name, [])
         if left_out:

@@ -25,6 +25,8 @@ ORIGIN = ("file", "line", "rule", "found")
 NO_ORIGIN = {name: pl.lit(None, pl.Int64() if name == "line" else pl.String()) for name in ORIGIN}
 _SHOWN = 3
 """Rejects that a message of --strict names."""
+_SAYS_MORE = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
+"""Whether the metadata of an item says more than its id."""
 Sources = tuple[ParsedInteractions, ParsedItems | None]
 
 
@@ -243,6 +245,15 @@ def read_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Buil
     return catalogued
 
 
+def count_items(items: pl.DataFrame, build: Build) -> dict[str, int]:
+    """Return how many items there are and, where there is metadata, of how many it says nothing."""
+    counts = {"items": items.height}
+    if any(step["name"] == "read items" for step in build.ledger.steps):
+        said = items.drop(build.settings.encoded)
+        counts["items_without_metadata"] = said.select((~_SAYS_MORE).sum()).item()
+    return counts
+
+
 def _read_items(files: Sequence[ParsedFile], build: Build) -> pl.DataFrame:
     """Parse raw files of items once, one by one, and keep one row per item, of the store appended to as well."""
     paths = [build.scratch / f"items-{number:06d}.parquet" for number in range(len(files))]
@@ -275,9 +286,8 @@ def _stored_items(build: Build) -> list[pl.LazyFrame]:
     if build.onto is None:
         return []
     described = build.onto.scan("items").drop(build.settings.encoded)  # made of the others, once all are known
-    says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
     seen = build.onto.scan("interactions").select(pl.col("item_id").unique()).collect().to_series()
-    return [described.filter(says_more | ~pl.col("item_id").is_in(seen.implode()))]
+    return [described.filter(_SAYS_MORE | ~pl.col("item_id").is_in(seen.implode()))]
 
 
 def nothing_usable(path: object, rejects: pl.LazyFrame) -> InputError:

@@ -251,6 +251,16 @@ def test_where_no_file_brings_anything_new_that_is_all_that_is_told(shop, run) -
     assert "appended" not in appended.stderr
 
 
+def test_items_of_which_no_metadata_says_anything_are_counted(shop, run, accept) -> None:
+    assert open_store(shop / "store").manifest["counts"]["items_without_metadata"] == 3
+    (shop / "more.csv").write_text(MORE)
+    (shop / "bare.csv").write_text("item_id,title,clip_0,clip_1\ni0,,,\ni3,green hat,1,1\n")
+    new = ("--append", shop / "more.csv", "--append", shop / "bare.csv")
+    assert "; 3 items without metadata" in run("build-features", *new, "--out", shop / "store").stderr
+    accept("build-features", "--interactions", shop / "log.csv", "--out", shop / "none")
+    assert "items_without_metadata" not in open_store(shop / "none").manifest["counts"]
+
+
 def test_prices_that_cannot_be_read_are_counted_and_one_is_shown(shop, run) -> None:
     store, items, more = shop / "store", shop / "prices.csv", shop / "more prices.csv"
     items.write_text("item_id,price\ni1,4.5\ni2,0\ni3,call\x1b us\ni4,\n,free\ni1,a lot\n")
