@@ -111,7 +111,7 @@ def append_features(
         return Appended(store, [], new.passed_over)
     if not _any_row(files, pl.col("rule").is_null()):
         rejects = pl.concat([file.rows.select("file", "line", "rule", "found") for file in files])
-        raise InputError(f"--append {nothing_usable(files[0].path, rejects)}")
+        raise InputError(f"--append {nothing_usable(files[0].path, rejects, settings)}")
     check_models(settings)
     with building(settings, path, onto=store, progress=watch) as build:
         if open_store(path).identity != store.identity:

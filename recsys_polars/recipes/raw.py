@@ -290,7 +290,7 @@ def _stored_items(build: Build) -> list[pl.LazyFrame]:
     return [described.filter(_SAYS_MORE | ~pl.col("item_id").is_in(seen.implode()))]
 
 
-def nothing_usable(path: object, rejects: pl.LazyFrame) -> InputError:
+def nothing_usable(path: object, rejects: pl.LazyFrame, settings: BuildSettings) -> InputError:
     """Return the error that says why no row of a file, and of those after it, can be used: the rules, a row of each."""
     row = pl.struct("file", "line", "found")
     rules = rejects.group_by("rule").agg(pl.len(), first=row.min_by(row)).sort("len", "rule", descending=[True, False])
@@ -300,7 +300,8 @@ def nothing_usable(path: object, rejects: pl.LazyFrame) -> InputError:
         where = f"line {first['line']:,}" + (f" of {first['file']}" if first["file"] != str(path) else "")
         broken.append(f"{rule} ({n_rows:,} row{'s' * (n_rows > 1)}, such as {found}{where})")
     if any(said.startswith("event_time: not a time") for said in broken):
-        broken.append("times are numbers, ISO 8601, DD.MM.YYYY or as --time-format says")
+        usual = "numbers, ISO 8601 or DD.MM.YYYY; others want --time-format"
+        broken.append(f"times are {f'{settings.time_format!r} alone' if settings.time_format else usual}")
     return InputError(f"{path}: expected interactions, found none that can be used: {'; '.join(broken) or 'no rows'}")
 
 

@@ -71,13 +71,15 @@ def test_a_store_can_be_added_to_again_and_again_and_remembers_it(shop, accept) 
     assert manifest["left_out_columns"] == []
 
 
-def test_what_is_appended_has_the_times_of_the_store(tmp_path, accept) -> None:
+def test_what_is_appended_has_the_times_of_the_store(tmp_path, accept, refuse) -> None:
     store, log, more = (tmp_path / name for name in ("store", "log.csv", "more.csv"))
     log.write_text(HEADER + "".join(f"u{n % 4},i{n % 5},5,06/{n + 1:02}/2018\n" for n in range(20)))
     more.write_text(HEADER + "u9,i1,5,06/30/2018\n")
     accept("build-features", "--interactions", log, "--time-format", "%m/%d/%Y", "--out", store)
     accept("build-features", "--append", more, "--out", store)
     manifest = open_store(store).manifest
+    more.write_text(HEADER + "u9,i1,5,2018-06-30\n")
+    assert "times are '%m/%d/%Y' alone" in refuse("build-features", "--append", more, "--out", store)
     assert manifest["parameters"]["time_format"] == "%m/%d/%Y"
     assert manifest["steps"][0]["rows_out"] == 21
 

@@ -98,7 +98,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         ("x.parquet", interactions(rating=[None] * 40), "rating: missing (40 rows, such as line 1)"),
         ("x.parquet", interactions(rating=[1e39] * 40), "rating: not finite (40 rows, such as '1e+39' on line 1)"),
         ("x.parquet", interactions(event_time=[True] * 40), "event_time: expected times"),
-        ("x.parquet", interactions(event_time=[float("nan")] * 40), "DD.MM.YYYY or as --time-format says"),
+        ("x.parquet", interactions(event_time=[float("nan")] * 40), "DD.MM.YYYY; others want --time-format"),
         ("x.parquet", interactions(event_time=[2**63 - 1] * 40), "event_time: after tomorrow (40 rows, such as"),
         ("x.parquet", interactions(event_time=[-(2**63)] * 40), "event_time: before 1990 (40 rows, such as"),
         ("x.json", b'[{"user_id": 1}]', "expected one JSON object a line, found the beginning of a list"),

@@ -127,7 +127,7 @@ def _accepted(inputs: Inputs, kept: Kept, build: Build) -> tuple["DataFrame", in
     rejects = kept.scan("rejects")
     n_accepted = quarantine("interactions", n_rows, n_rejected, rejects, build)
     if not n_accepted:
-        raise nothing_usable(inputs.names[0], rejects)
+        raise nothing_usable(inputs.names[0], rejects, build.settings)
     return parsed.filter("rule IS NULL").select(Interactions.column_names()), n_accepted
 
 
