@@ -30,10 +30,10 @@ def append_features(
 
     Returns:
         The `store` with them; path, rows_in, rows_out and rejected of the `files` that were read; and those
-        `passed_over`, whose very bytes were in the store already.
+        `passed_over`, without a row, or whose very bytes were in the store already.
 
     Raises:
-        InputError: files that can't be used, or that differ from those that the store was built from.
+        InputError: files that can't be used, not in a single row, or that differ from those of the store.
         ArtefactError: no store there, or another build is at work.
 
     Example:

@@ -20,6 +20,7 @@ def build_features(
     items: StrPath | None = None,
     format: str = "auto",  # noqa: A002 - the name of the option
     columns: Mapping[str, str] = MappingProxyType({}),
+    time_format: str | None = None,
     item_features: Sequence[str] = (),
     min_rating: float = 4.0,
     implicit: bool = False,
@@ -45,6 +46,7 @@ def build_features(
         items: metadata; None: the ids in the interactions are the items.
         format: `amazon-2014`, `amazon-2018`, `amazon-2023`, `movielens`, `generic`, or found out.
         columns: names of columns, ours -> theirs.
+        time_format: of times that are text, such as `%d/%m/%Y %H:%M`; None: numbers, ISO 8601, `31.12.2024 18:30`.
         item_features: columns of the items to use besides the usual ones.
         min_rating: the lowest rating that means liked.
         implicit: every interaction is liked; ratings are ignored.
@@ -79,6 +81,7 @@ def build_features(
         items=_text(items),
         format=format,
         columns=dict(columns),
+        time_format=time_format,
         item_features=tuple(item_features),
         min_rating=min_rating,
         implicit=implicit,

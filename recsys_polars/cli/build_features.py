@@ -57,6 +57,11 @@ def _mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...])
     help="What your files call a column.",
 )
 @click.option(
+    "--time-format",
+    metavar="FORMAT",
+    help="Of times that are text, as '%d/%m/%Y %H:%M'. Default: numbers, ISO 8601 or 31.12.2024 18:30.",
+)
+@click.option(
     "--item-feature",
     "item_features",
     multiple=True,

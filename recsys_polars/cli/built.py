@@ -1,5 +1,6 @@
 """What `build-features` says of a build: what became of the rows, and the summary line."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
 _PATH, _FOUND = 500, 40
 """Characters of a path, and of a value in a file, that are shown."""
 SHOWN = 30
-"""Columns left out, and files passed over, that the summary names."""
+"""Columns left out, files passed over and files appended that are named."""
 
 
 def print_files(files: Sequence[Any]) -> None:
-    """Print what became of the rows of each file that was appended."""
+    """Print what became of the rows of each file that was appended, as far as `SHOWN` goes."""
     columns = ["rows_in", "rows_out", "rejected"]
     if files:
-        rows = [[clipped(file["path"], _PATH), *(f"{file[column]:,}" for column in columns)] for file in files]
+        rows = [[clipped(file["path"], _PATH), *(f"{file[column]:,}" for column in columns)] for file in files[:SHOWN]]
         print_table(["appended", *columns], rows)
+        if len(files) > SHOWN:
+            click.echo(f"and {len(files) - SHOWN:,} more")
         click.echo()
 
 
@@ -65,6 +68,7 @@ def counts(manifest: Any) -> dict[str, int]:
         **{part: said["parts"].get(part, {}).get("pairs", 0) for part in PARTS},
         "repeats": sum(said["repeats"].values()),
         "rejected": sum(entry["rows"] for entry in manifest.get("rejects", {}).values()),
+        "items_without_metadata": said.get("items_without_metadata", 0),
         "unread_prices": manifest.get("unread_prices", {}).get("rows", 0),
     }
 
@@ -79,14 +83,25 @@ def summary(manifest: Any, out: str | Path) -> str:
         text += f"; {block}: {entry['contents']:,} encoded, {entry['new']:,} of them now"
     if counted["rejected"]:
         text += f"; {counted['rejected']:,} rows rejected, see {out}/rejects"
+    if n_bare := counted["items_without_metadata"]:
+        text += f"; {n_bare:,} item{'s' * (n_bare > 1)} without metadata"
     if n_unread := counted["unread_prices"]:
         first = manifest["unread_prices"]["first"]
         text += f"; {n_unread:,} price{'s' * (n_unread > 1)} could not be read, such as "
         text += f"{clipped(first['found'], _FOUND)!r} ({origin({**first, 'found': None})})"
     if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
         text += "; no ratings found: every row is liked"
+    return text + _left_out(manifest)
+
+
+def _left_out(manifest: Any) -> str:
+    text = ""
     for kind, name in (("interaction", "left_out_of_interactions"), ("item", "left_out_columns")):
         left_out = manifest.get(name, [])
         if left_out:
             text += f"; {kind} columns left out: {_listed(left_out)}"
+        if left_out and kind == "item" and not manifest.get("appended"):  # else the store has its settings
+            name = clipped(left_out[0], _PATH)
+            category, feature = shlex.quote(f"category={name}"), shlex.quote(name)
+            text += f" (take one in by --column {category} or --item-feature {feature})"
     return text

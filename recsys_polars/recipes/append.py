@@ -12,7 +12,7 @@ from recsys_polars.errors import ArtefactError, InputError
 from recsys_polars.recipes import Progress, silent
 from recsys_polars.recipes.build import building, store_tables
 from recsys_polars.recipes.encode import check_models
-from recsys_polars.recipes.raw import BuildSettings, fingerprints, settings_of
+from recsys_polars.recipes.raw import BuildSettings, fingerprints, nothing_usable, settings_of
 from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.sources import (
     ParsedFile,
@@ -21,7 +21,9 @@ from recsys_polars.sources import (
     find_files,
     read_interactions,
     read_items,
+    reading,
 )
+from recsys_polars.sources.files import printable
 from recsys_polars.sources.formats import INTERACTIONS, ITEMS
 from recsys_polars.store import Store, open_store, tidy_store
 from recsys_polars.tables import vector_columns
@@ -32,6 +34,8 @@ _USERS = {
     *(name for layout in INTERACTIONS.layouts for name in layout.names.get("user_id", ())),
 }
 """Columns that items never have: a log that lacks something else isn't to pass for items."""
+_SHOWN = 200
+"""Characters of why a file that is neither is none of items: most are meant to be interactions."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Appended:
     Attributes:
         store: with them.
         files: path, rows_in, rows_out and rejected of each that was read.
-        passed_over: those whose very bytes were in the store already.
+        passed_over: those without a row, and those whose very bytes were in the store already.
     """
 
     store: Store
@@ -79,7 +83,8 @@ def append_features(
     """Add new files to the store at `path`: a new generation, whose tables equal those of a build from all the files.
 
     The settings are those that the store was built with. The cuts are made again, and all that depends on them. A file
-    whose very bytes the store was built from is passed over; where there is nothing else, the store stays as it is.
+    without a row, or whose very bytes the store was built from, is passed over; where there is nothing else, the store
+    stays as it is.
 
     Args:
         path: of the store.
@@ -89,7 +94,7 @@ def append_features(
         progress: told of each step.
 
     Raises:
-        InputError: files that can't be used, or that differ from those that the store was built from.
+        InputError: files that can't be used, not in a single row, or that differ from those of the store.
         ArtefactError: no store there, or another build is at work.
     """
     watch = Stopwatch(progress)
@@ -104,6 +109,9 @@ def append_features(
     if not files:
         tidy_store(path)  # the run that appended them may have been killed since
         return Appended(store, [], new.passed_over)
+    if not _any_row(files, pl.col("rule").is_null()):
+        rejects = pl.concat([file.rows.select("file", "line", "rule", "found") for file in files])
+        raise InputError(f"--append {nothing_usable(files[0].path, rejects, settings)}")
     check_models(settings)
     with building(settings, path, onto=store, progress=watch) as build:
         if open_store(path).identity != store.identity:
@@ -133,7 +141,7 @@ def _history(store: Store, new: _New, patterns: Sequence[str]) -> dict[str, Any]
 
 
 def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _New:
-    """Tell interactions from items by their columns, file by file; pass over bytes that were read before."""
+    """Look at the files, one by one; pass over bytes that were read before, and files without a row."""
     had, new = {entry["sha256"] for entry in store.manifest["inputs"]}, _New([], [], [])
     for path in dict.fromkeys(path for pattern in patterns for path in _files(pattern)):
         fingerprint = sha256(path)
@@ -141,20 +149,44 @@ def _open(store: Store, settings: BuildSettings, patterns: Sequence[str]) -> _Ne
             new.passed_over.append(path)
             continue
         had.add(fingerprint)
-        asked = {"format": store.manifest["asked"]["format"], "columns": settings.columns}
-        interactions = _attempt(read_interactions, str(path), **asked, implicit=store.manifest["asked"]["implicit"])
-        if isinstance(interactions, ParsedInteractions):  # first: such a file has all that items need
-            _check_interactions(path, interactions, settings)
-            new.interactions.append(interactions)
-            continue
-        items = _attempt(read_items, str(path), **asked, item_features=settings.item_features)
-        if isinstance(items, InputError):
-            raise InputError(f"--append {path}: expected interactions or items, found neither: {items}")
-        if not _USERS.isdisjoint(items.left_out):
-            raise InputError(f"--append {path}: {interactions}")
-        _check_items(path, items, _vectors_and_features(store, settings, new))
-        new.items.append(items)
+        source = _told_apart(path, store, settings)
+        if not _any_row(source.files, pl.lit(value=True)):
+            new.passed_over.append(path)
+        elif isinstance(source, ParsedInteractions):
+            _check_interactions(path, source, settings)
+            new.interactions.append(source)
+        else:
+            _check_items(path, source, _vectors_and_features(store, settings, new))
+            new.items.append(source)
     return new
+
+
+def _told_apart(path: Path, store: Store, settings: BuildSettings) -> ParsedInteractions | ParsedItems:
+    """Open a file as what its columns say it is."""
+    asked = {"format": store.manifest["asked"]["format"], "columns": settings.columns}
+    of_rows = {"implicit": store.manifest["asked"]["implicit"], "time_format": settings.time_format}
+    interactions = _attempt(read_interactions, str(path), **asked, **of_rows)
+    if isinstance(interactions, ParsedInteractions):  # first: such a file has all that items need
+        return interactions
+    items = _attempt(read_items, str(path), **asked, item_features=settings.item_features)
+    if isinstance(items, InputError):
+        reasons = [str(error).removeprefix(f"{path}: ") for error in (interactions, items)]
+        raise InputError(
+            f"--append {path}: expected interactions or items, found neither: {reasons[0]}; "
+            f"as items: {printable(reasons[1], _SHOWN)}"
+        )
+    if not _USERS.isdisjoint(items.left_out):
+        raise InputError(f"--append {path}: {interactions}")
+    return items
+
+
+def _any_row(files: Sequence[ParsedFile], wanted: pl.Expr) -> bool:
+    """Whether there is a row like this; no more is read than it takes to find one."""
+    for file in files:
+        with reading(file.path):
+            if file.rows.filter(wanted).select("line").head(1).collect(engine="streaming").height:
+                return True
+    return False
 
 
 def _files(pattern: str) -> list[Path]:

@@ -15,6 +15,7 @@ from recsys_polars.recipes.raw import (
     Build,
     BuildSettings,
     Sources,
+    count_items,
     fingerprints,
     open_sources,
     with_defaults,
@@ -82,4 +83,8 @@ def store_tables(interactions: Sequence[ParsedFile], items: Sequence[ParsedFile]
     build.progress("build features", 0, 0)
     blocks = store_knowledge(catalogue, buckets.user_ids, len(buckets.frames), spool, build)
     build.progress("publish", 0, 0)
-    build.writer.stage.facts |= {"blocks": blocks, "counts": counts, "steps": build.ledger.steps}
+    build.writer.stage.facts |= {
+        "blocks": blocks,
+        "counts": counts | count_items(catalogue, build),
+        "steps": build.ledger.steps,
+    }

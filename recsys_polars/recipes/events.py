@@ -81,7 +81,7 @@ def read_events(files: Sequence[ParsedFile], build: Build) -> Events:
     new = scanned(files, paths[len(paths) - len(files) :])
     n_rows = accept("interactions", new, rejected, rejects.select(*Interactions.column_names(), *ORIGIN), build)
     if not n_rows:
-        raise nothing_usable(files[0].path, rejects)
+        raise nothing_usable(files[0].path, rejects, build.settings)
     return Events(parsed.filter(~rejected).select(Interactions.column_names()), users, items, n_rows)
 
 

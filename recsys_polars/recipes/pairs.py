@@ -157,7 +157,7 @@ def store_pairs(buckets: Buckets, spool: Spool, build: Build) -> dict[str, Any]:
     for table in ("interactions", "labelled", "repeats", "filtered"):
         build.writer.sink(table, spool.scan(table).with_columns(ids))
     reject_filtered(build)
-    return _counts(len(buckets.frames), spool, n_items=len(buckets.item_ids))
+    return _counts(len(buckets.frames), spool)
 
 
 def reject_filtered(build: Build) -> None:
@@ -168,7 +168,7 @@ def reject_filtered(build: Build) -> None:
     build.writer.write_rejects("filtered", rejects)
 
 
-def _counts(n_buckets: int, spool: Spool, *, n_items: int) -> dict[str, Any]:
+def _counts(n_buckets: int, spool: Spool) -> dict[str, Any]:
     """Users, items, pairs and positives by part, repeats by part: users are counted bucket by bucket."""
     n_users, parts = 0, {part: Counter[str]() for part in PARTS}
     for number in range(n_buckets):
@@ -182,7 +182,6 @@ def _counts(n_buckets: int, spool: Spool, *, n_items: int) -> dict[str, Any]:
     repeats = spool.scan("repeats").group_by("part").len().sort("part").collect()
     return {
         "users": n_users,
-        "items": n_items,
         "parts": {part: dict(counts) for part, counts in parts.items() if counts},
         "repeats": dict(repeats.iter_rows()),
     }

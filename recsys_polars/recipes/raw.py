@@ -25,6 +25,8 @@ ORIGIN = ("file", "line", "rule", "found")
 NO_ORIGIN = {name: pl.lit(None, pl.Int64() if name == "line" else pl.String()) for name in ORIGIN}
 _SHOWN = 3
 """Rejects that a message of --strict names."""
+_SAYS_MORE = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
+"""Whether the metadata of an item says more than its id."""
 Sources = tuple[ParsedInteractions, ParsedItems | None]
 
 
@@ -39,6 +41,7 @@ class BuildSettings:
     items: str | None = None
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
+    time_format: str | None = None
     item_features: Sequence[str] = ()
     min_rating: float = 4.0
     implicit: bool = False
@@ -156,7 +159,11 @@ def open_sources(settings: BuildSettings) -> Sources:
         InputError: files or columns that are missing or can't be used.
     """
     interactions = read_interactions(
-        settings.interactions or "", format=settings.format, columns=settings.columns, implicit=settings.implicit
+        settings.interactions or "",
+        format=settings.format,
+        columns=settings.columns,
+        implicit=settings.implicit,
+        time_format=settings.time_format,
     )
     if settings.items is None and settings.item_features:
         raise InputError(f"--item-feature {settings.item_features[0]}: expected --items too, found none")
@@ -238,6 +245,15 @@ def read_catalogue(files: Sequence[ParsedFile], seen_ids: pl.Series, build: Buil
     return catalogued
 
 
+def count_items(items: pl.DataFrame, build: Build) -> dict[str, int]:
+    """Return how many items there are and, where there is metadata, of how many it says nothing."""
+    counts = {"items": items.height}
+    if any(step["name"] == "read items" for step in build.ledger.steps):
+        said = items.drop(build.settings.encoded)
+        counts["items_without_metadata"] = said.select((~_SAYS_MORE).sum()).item()
+    return counts
+
+
 def _read_items(files: Sequence[ParsedFile], build: Build) -> pl.DataFrame:
     """Parse raw files of items once, one by one, and keep one row per item, of the store appended to as well."""
     paths = [build.scratch / f"items-{number:06d}.parquet" for number in range(len(files))]
@@ -270,16 +286,23 @@ def _stored_items(build: Build) -> list[pl.LazyFrame]:
     if build.onto is None:
         return []
     described = build.onto.scan("items").drop(build.settings.encoded)  # made of the others, once all are known
-    says_more = pl.any_horizontal(pl.all().exclude("item_id").is_not_null())
     seen = build.onto.scan("interactions").select(pl.col("item_id").unique()).collect().to_series()
-    return [described.filter(says_more | ~pl.col("item_id").is_in(seen.implode()))]
+    return [described.filter(_SAYS_MORE | ~pl.col("item_id").is_in(seen.implode()))]
 
 
-def nothing_usable(path: object, rejects: pl.LazyFrame) -> InputError:
-    """Return the error that says why no row of a file, and of those after it, can be used."""
-    rules = rejects.group_by("rule").len().sort("len", "rule", descending=[True, False]).collect()
-    broken = "; ".join(f"{rule} ({rows:,} rows)" for rule, rows in rules.iter_rows())
-    return InputError(f"{path}: expected interactions, found none that can be used: {broken or 'no rows'}")
+def nothing_usable(path: object, rejects: pl.LazyFrame, settings: BuildSettings) -> InputError:
+    """Return the error that says why no row of a file, and of those after it, can be used: the rules, a row of each."""
+    row = pl.struct("file", "line", "found")
+    rules = rejects.group_by("rule").agg(pl.len(), first=row.min_by(row)).sort("len", "rule", descending=[True, False])
+    broken = []
+    for rule, n_rows, first in rules.collect().iter_rows():
+        found = "" if first["found"] is None else f"{printable(first['found'])!r} on "
+        where = f"line {first['line']:,}" + (f" of {first['file']}" if first["file"] != str(path) else "")
+        broken.append(f"{rule} ({n_rows:,} row{'s' * (n_rows > 1)}, such as {found}{where})")
+    if any(said.startswith("event_time: not a time") for said in broken):
+        usual = "numbers, ISO 8601 or DD.MM.YYYY; others want --time-format"
+        broken.append(f"times are {f'{settings.time_format!r} alone' if settings.time_format else usual}")
+    return InputError(f"{path}: expected interactions, found none that can be used: {'; '.join(broken) or 'no rows'}")
 
 
 def fingerprints(files: Sequence[ParsedFile]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys_polars.errors import InputError
 from recsys_polars.sources.detecting import common_layout
-from recsys_polars.sources.event_times import EARLIEST, event_time, tomorrow
+from recsys_polars.sources.event_times import EARLIEST, check_time_format, event_time, tomorrow
 from recsys_polars.sources.files import find_files
 from recsys_polars.sources.formats import INTERACTIONS, ITEMS, Layout, Names, check_options, resolve
 from recsys_polars.sources.opening import open_raw
@@ -37,6 +37,7 @@ def read_interactions(
     format: str = "auto",  # noqa: A002
     columns: Mapping[str, str] = MappingProxyType({}),
     implicit: bool = False,
+    time_format: str | None = None,
 ) -> ParsedInteractions:
     """Open files of interactions; nothing but their beginnings is read.
 
@@ -45,26 +46,30 @@ def read_interactions(
         format: one of `FORMATS`.
         columns: ours -> theirs; those that a file lacks are ignored for that file.
         implicit: whether to leave ratings out. Where no file has any they are left out anyway.
+        time_format: of times that are text, as strftime has it.
 
     Returns:
         One `ParsedFile` a file. A rule is broken where an id is missing, where a rating is no finite number in the
         format's range, and where an event time is none or lies outside of 1990 to tomorrow.
 
     Raises:
-        InputError: where no file is found, one can't be opened, or lacks columns; where only some have ratings.
+        InputError: where no file is found, one can't be opened, or lacks columns; where only some have ratings; for a
+            format that no time has.
     """
     check_options(format, columns)
+    if time_format is not None:
+        check_time_format(time_format)
     paths = find_files(pattern, prefer=INTERACTIONS.file_names, avoid=ITEMS.file_names)
     raws = [open_raw(path) for path in paths]
     without = frozenset({"rating"}) if implicit else frozenset[str]()
     layout = common_layout(raws, INTERACTIONS, format, columns, without=without)
     names = [resolve(raw, INTERACTIONS, layout, columns) for raw in raws]
     no_ratings = implicit or not _have_ratings(raws, names)
-    latest = tomorrow()
     files = []
     for raw, ours in zip(raws, names, strict=True):
         with reading(raw.path):
-            files.append(ParsedFile(raw.path, _parsed(raw, layout, ours, implicit=no_ratings, latest=latest)))
+            rows = _parsed(raw, layout, ours, implicit=no_ratings, time_format=time_format)
+            files.append(ParsedFile(raw.path, rows))
     mapped = frozenset(o for o in INTERACTIONS.columns for raw in raws if columns.get(o) in raw.columns)
     used = {name for ours in names for theirs in ours.values() for name in theirs}
     left_out = [name for name in dict.fromkeys(name for raw in raws for name in raw.columns) if name not in used]
@@ -78,8 +83,9 @@ def _have_ratings(raws: list[RawFile], names: list[Names]) -> bool:
     return not lacking
 
 
-def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, latest: datetime) -> pl.LazyFrame:
+def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, time_format: str | None) -> pl.LazyFrame:
     theirs = {ours: columns[0] for ours, columns in names.items() if not (implicit and ours == "rating")}
+    latest = tomorrow()
     text = {ours: as_text(raw, name) for ours, name in theirs.items()}
     rating = pl.lit(None, pl.Float64) if implicit else number(raw, theirs["rating"])
     rule, found = first_broken(
@@ -94,7 +100,7 @@ def _parsed(raw: RawFile, layout: Layout, names: Names, *, implicit: bool, lates
         id_text(raw, theirs["user_id"]).alias("user_id"),
         id_text(raw, theirs["item_id"]).alias("item_id"),
         rating.alias("rating"),
-        event_time(raw, theirs["event_time"], latest=latest).alias("event_time"),
+        event_time(raw, theirs["event_time"], latest=latest, time_format=time_format).alias("event_time"),
     )
     parsed = values.with_columns(rule.alias("rule"), found.alias("found")).select(
         "user_id",

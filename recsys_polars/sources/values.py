@@ -8,6 +8,7 @@ import polars as pl
 from recsys_polars.errors import InputError
 from recsys_polars.sources.raw import RawFile, clipped, raw_column
 
+_DECIMAL_COMMA = r"^(\d+),(\d{1,2})$"
 Checks = Sequence[tuple[pl.Expr, str, pl.Expr]]
 
 
@@ -62,12 +63,17 @@ def id_text(raw: RawFile, name: str) -> pl.Expr:
 def number(raw: RawFile, name: str) -> pl.Expr:
     """Return numbers as Float64; null where the text is none. NaN and the infinite stay as they are.
 
+    `4,5` is 4.5, with one decimal or two: three could be thousands.
+
     Raises:
         InputError: for a column of dates, lists or the like.
     """
     dtype, column = raw.type_of(name), raw_column(name)
     if dtype == pl.String:
-        return column.str.strip_chars().cast(pl.Float64, strict=False)
+        text = column.str.strip_chars()
+        value = text.cast(pl.Float64, strict=False)
+        other = pl.when(value.is_null()).then(text)
+        return value.fill_null(other.str.replace(_DECIMAL_COMMA, "$1.$2").cast(pl.Float64, strict=False))
     if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
         raise InputError(f"{raw.path}: {name}: expected numbers, found {dtype}")
     return column.cast(pl.Float64)

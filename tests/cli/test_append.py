@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from recsys_polars.store import open_store
+from tests.forging import forge
 
 HEADER = "user_id,item_id,rating,event_time\n"
 GOOD = HEADER + "".join(f"u{n % 4},i{n % 5},{3 + n % 3},{1_262_304_000 + 1_000 * n}\n" for n in range(60))
@@ -41,6 +43,17 @@ def test_what_was_read_before_is_passed_over_under_any_name(shop, accept) -> Non
     assert files_of(store) == before
 
 
+def test_files_without_a_row_bring_nothing(shop, run) -> None:
+    empty, bare = shop / "empty.csv", shop / "bare.csv"
+    empty.write_text(HEADER)
+    bare.write_text("item_id,title,clip_0,clip_1\n")
+    before = files_of(shop / "store")
+    nothing = run("build-features", "--append", empty, "--append", bare, "--out", shop / "store")
+    assert nothing.exit_code == 0
+    assert f"nothing new in {empty}, {bare}" in nothing.stderr
+    assert files_of(shop / "store") == before
+
+
 def test_a_store_can_be_added_to_again_and_again_and_remembers_it(shop, accept) -> None:
     store = shop / "store"
     for number in (1, 2, 3):
@@ -56,6 +69,30 @@ def test_a_store_can_be_added_to_again_and_again_and_remembers_it(shop, accept) 
     ]
     assert manifest["parameters"]["items"] == str(shop / "items.csv")
     assert manifest["left_out_columns"] == []
+
+
+def test_what_is_appended_has_the_times_of_the_store(tmp_path, accept, refuse) -> None:
+    store, log, more = (tmp_path / name for name in ("store", "log.csv", "more.csv"))
+    log.write_text(HEADER + "".join(f"u{n % 4},i{n % 5},5,06/{n + 1:02}/2018\n" for n in range(20)))
+    more.write_text(HEADER + "u9,i1,5,06/30/2018\n")
+    accept("build-features", "--interactions", log, "--time-format", "%m/%d/%Y", "--out", store)
+    accept("build-features", "--append", more, "--out", store)
+    manifest = open_store(store).manifest
+    more.write_text(HEADER + "u9,i1,5,2018-06-30\n")
+    assert "times are '%m/%d/%Y' alone" in refuse("build-features", "--append", more, "--out", store)
+    assert manifest["parameters"]["time_format"] == "%m/%d/%Y"
+    assert manifest["steps"][0]["rows_out"] == 21
+
+
+def test_a_store_from_before_there_were_formats_of_times_is_added_to(shop, accept) -> None:
+    def of_old(facts: dict[str, Any]) -> dict[str, Any]:
+        del facts["parameters"]["time_format"]
+        return facts
+
+    forge(shop / "store", of_old)
+    (shop / "more.csv").write_text(MORE)
+    accept("build-features", "--append", shop / "more.csv", "--out", shop / "store")
+    assert open_store(shop / "store").manifest["steps"][0]["rows_in"] == 62
 
 
 def test_a_folder_of_both_kinds_is_told_apart_file_by_file(shop, accept) -> None:
@@ -94,8 +131,13 @@ REFUSED = {
     "bare.csv": ("user_id,item_id,event_time\nu,i1,1262304000\n", "expected ratings, as in the store, found none"),
     "wide.csv": ("item_id,clip_0,clip_1,clip_2\ni1,1,2,3\n", "expected the vectors and item features of the store"),
     "plain.csv": ("item_id,title\ni1,hat\n", "found none"),
-    "notes.csv": ("a,b\n1,2\n", "expected interactions or items, found neither"),
+    "notes.csv": ("a,b\n1,2\n", "found neither: expected interactions of a known format"),
     "broken.csv.gz": ("\x1f\x8b words", "the download cut short?"),
+    "bad.csv": (HEADER + "u,i1,5,6 May\n", "not a time (1 row, such as '6 May' on line 2)"),
+    "bare items.csv": (
+        "item_id,title,clip_0,clip_1\n,hat,1,2\n",
+        "found none that can be used: item_id: missing (1 row",
+    ),
     "when.csv": ("user_id,item_id,rating,when\nu,i1,5,1262304000\n", "expected interactions of a known format"),
     "lacking/notes.md": ("words", "expected a file"),
 }
@@ -106,10 +148,10 @@ def test_a_file_that_does_not_fit_is_refused_and_the_store_left_as_it_was(shop, 
     text, message = REFUSED[name]
     (shop / name).parent.mkdir(exist_ok=True)
     (shop / name).write_text(text, encoding="latin-1")
-    (shop / "fine.csv").write_text(MORE)
+    (shop / "empty.csv").write_text(HEADER)
     before = files_of(shop / "store")
     path = (shop / name).parent if "/" in name else shop / name
-    told = refuse("build-features", "--append", shop / "fine.csv", "--append", path, "--out", shop / "store")
+    told = refuse("build-features", "--append", shop / "empty.csv", "--append", path, "--out", shop / "store")
     assert message in told
     assert str(path) in told
     assert files_of(shop / "store") == before
@@ -184,15 +226,21 @@ def test_what_each_file_brought_is_told_and_which_brought_nothing(shop, run) -> 
     assert [line.split() for line in appended.stdout.split("\n\n")[0].splitlines() if "-----" not in line] == [
         ["appended", "rows_in", "rows_out", "rejected"],
         [str(tonight), "4", "2", "2"],
-        [str(shop / "empty.csv"), "0", "0", "0"],
         [str(stuff), "3", "2", "1"],
     ]
     summary = json.loads(appended.stderr.splitlines()[-1])
-    assert summary["message"].endswith(f"; appended 4 of 7 rows; nothing new in {shop}/a copy .csv")
+    assert summary["message"].endswith(f"; appended 4 of 7 rows; nothing new in {shop}/a copy .csv, {shop}/empty.csv")
     brought = {name: summary["figures"][name] for name in ("appended", "appended_rejected", "passed_over")}
-    assert brought == {"appended": 4, "appended_rejected": 3, "passed_over": 1}
+    assert brought == {"appended": 4, "appended_rejected": 3, "passed_over": 2}
     rows = {step["name"]: step["rows_in"] for step in open_store(shop / "store").manifest["steps"]}
     assert (rows["read interactions"], rows["read items"]) == (64, 5)
+
+
+def test_of_many_files_the_first_are_shown(shop, run) -> None:
+    for number in range(40):
+        (shop / f"new{number:02}.csv").write_text(f"{HEADER}u{number},i1,5,1262305000\n")
+    shown = run("build-features", "--append", shop / "new*.csv", "--out", shop / "store").stdout.split("\n\n")[0]
+    assert [line.split("  ")[0] for line in shown.splitlines()[-2:]] == [f"{shop}/new29.csv", "and 10 more"]
 
 
 def test_where_no_file_brings_anything_new_that_is_all_that_is_told(shop, run) -> None:
@@ -203,6 +251,16 @@ def test_where_no_file_brings_anything_new_that_is_all_that_is_told(shop, run) -
     assert f"; nothing new in {shop}/copy00.csv, {shop}/copy01.csv, " in appended.stderr
     assert f"{shop}/copy29.csv and 10 more; " in appended.stderr
     assert "appended" not in appended.stderr
+
+
+def test_items_of_which_no_metadata_says_anything_are_counted(shop, run, accept) -> None:
+    assert open_store(shop / "store").manifest["counts"]["items_without_metadata"] == 3
+    (shop / "more.csv").write_text(MORE)
+    (shop / "bare.csv").write_text("item_id,title,clip_0,clip_1\ni0,,,\ni3,green hat,1,1\n")
+    new = ("--append", shop / "more.csv", "--append", shop / "bare.csv")
+    assert "; 3 items without metadata" in run("build-features", *new, "--out", shop / "store").stderr
+    accept("build-features", "--interactions", shop / "log.csv", "--out", shop / "none")
+    assert "items_without_metadata" not in open_store(shop / "none").manifest["counts"]
 
 
 def test_prices_that_cannot_be_read_are_counted_and_one_is_shown(shop, run) -> None:

@@ -163,7 +163,7 @@ def test_a_summary_names_thirty_of_the_columns_left_out_and_counts_the_others(
     columns = ",".join(f"x{n}" for n in range(1_030))
     (tmp_path / "items.csv").write_text(f"item_id,{columns}\ni001{',a' * 1_030}\n")
     words = ("build-features", "--interactions", world.log, "--items", tmp_path / "items.csv", "--out", tmp_path / "s")
-    assert "x29 and 1,000 more; " in run(*words).stderr
+    assert "x29 and 1,000 more (take one in by --column category=x0 or --item-feature x0); " in run(*words).stderr
 
 
 @pytest.mark.parametrize("option", ["--users", "--candidates"])

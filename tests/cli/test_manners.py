@@ -151,7 +151,7 @@ def test_the_figures_of_a_summary_are_those_of_the_line_and_the_next_command_is_
     words = ("build-features", "--interactions", world.log, "--items", world.items, "--out", out)
     summary = events(run("--log-json", *words).stderr)[-1]
     counted = {"users": 30, "items": 20, "train": 192, "valid": 23, "test": 25, "repeats": 0, "rejected": 0}
-    counted["unread_prices"] = 0
+    counted |= {"items_without_metadata": 0, "unread_prices": 0}
     assert summary["figures"] == counted
     assert summary["message"] == f"{out}: 30 users, 20 items, pairs: 192 train, 23 valid, 25 test, 0 repeats"
     assert summary["next"] == f"recsys-polars train --model popularity --store '{out}'"

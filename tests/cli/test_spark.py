@@ -80,7 +80,17 @@ def same_store(run, manifest_of, folder: Path, args: list[object]) -> None:
     "options",
     [
         ["--split", "last-n", "--test-n", "2", "--min-user-interactions", "10", "--min-item-interactions", "12"],
-        ["--test-fraction", "0", "--implicit", "--text", "none", "--valid-fraction", "0.3"],
+        [
+            "--test-fraction",
+            "0",
+            "--implicit",
+            "--text",
+            "none",
+            "--valid-fraction",
+            "0.3",
+            "--time-format",
+            "%Y-%d-%m",
+        ],
     ],
 )
 def test_a_store_of_hostile_rows_is_the_local_one(spark, run, manifest_of, tmp_path, options) -> None:

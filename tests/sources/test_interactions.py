@@ -120,6 +120,13 @@ def test_a_mapping_wins_over_usual_names_and_says_that_it_matched(write):
     assert accepted(found) == [("u1", "i1", None, NOON)]
 
 
+def test_a_rating_may_have_a_decimal_comma_but_not_what_could_be_thousands(write):
+    rows = "".join(f"u;i;{rating};1297512000\n" for rating in ("4,5", " 3,75 ", "1,299", ",5", "4,"))
+    found = read_interactions(write("x.csv", "user_id;item_id;rating;event_time\n" + rows))
+    assert [row[2] for row in accepted(found)] == [4.5, 3.75]
+    assert [line for line, _, _ in rejects(found)] == [4, 5, 6]
+
+
 def test_without_a_rating_column_all_is_implicit(write):
     found = read_interactions(write("x.csv", "user_id,item_id,event_time\nu1,i1,1297512000\n"))
     assert found.implicit

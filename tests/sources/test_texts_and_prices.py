@@ -97,7 +97,7 @@ def test_prices_that_are_numbers_stay_but_for_impossible_ones(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["free", "-5", "—", "1,2,3", "inf", "$5 per ounce", '["5"]', "null and void", "x\ny", "é" * 300]
+    "text", ["free", "-5", "--", "1,2,3", "inf", "$5 per ounce", '["5"]', "null and void", "x\ny", "é" * 300]
 )
 def test_a_price_that_cannot_be_read_is_kept_as_found_and_breaks_no_rule(write, text):
     quoted = text.replace('"', '""')
@@ -105,7 +105,28 @@ def test_a_price_that_cannot_be_read_is_kept_as_found_and_breaks_no_rule(write, 
     assert found.select("price", "rule", "found").row(0) == (None, None, text[:200])
 
 
-@pytest.mark.parametrize("text", ["", "  ", "0", "$0.00", "nan", "NaN", " None ", "null", "4.5", "$5 - $10"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "0",
+        "$0.00",
+        "nan",
+        "NaN",
+        " None ",
+        "null",
+        "N/A",
+        "n/a",
+        "-",
+        "–",
+        " — ",
+        "[]",
+        "{}",
+        "4.5",
+        "$5 - $10",
+    ],
+)
 def test_a_price_that_is_read_or_says_that_there_is_none_is_not_found_wrong(write, text):
     found = read_items(write("x.csv", f'item_id,price\ni,"{text}"\n')).files[0].rows.collect()
     assert found.select("rule", "found").row(0) == (None, None)

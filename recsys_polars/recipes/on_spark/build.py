@@ -21,7 +21,7 @@ from recsys_polars.recipes.on_spark.means import keep_means
 from recsys_polars.recipes.on_spark.pairs import Pairs, history, keep_pairs
 from recsys_polars.recipes.on_spark.stores import store_at
 from recsys_polars.recipes.pairs import check_history, enter_filtered, reject_filtered
-from recsys_polars.recipes.raw import Build, BuildSettings, nothing_usable, quarantine
+from recsys_polars.recipes.raw import Build, BuildSettings, count_items, nothing_usable, quarantine
 from recsys_polars.recipes.timing import Stopwatch
 from recsys_polars.spark.files import FileSystem, is_uri
 from recsys_polars.spark.session import SparkSettings, spark_session
@@ -112,7 +112,7 @@ def _store_tables(inputs: Inputs, kept: Kept, build: Build) -> None:
     build.progress("publish", 0, 0)
     build.writer.stage.facts |= {
         "blocks": blocks,
-        "counts": {**_users_and_repeats(pairs), "items": items.height, "parts": parts},
+        "counts": {**_users_and_repeats(pairs), **count_items(items, build), "parts": parts},
         "steps": build.ledger.steps,
     }
 
@@ -127,7 +127,7 @@ def _accepted(inputs: Inputs, kept: Kept, build: Build) -> tuple["DataFrame", in
     rejects = kept.scan("rejects")
     n_accepted = quarantine("interactions", n_rows, n_rejected, rejects, build)
     if not n_accepted:
-        raise nothing_usable(inputs.names[0], rejects)
+        raise nothing_usable(inputs.names[0], rejects, build.settings)
     return parsed.filter("rule IS NULL").select(Interactions.column_names()), n_accepted
 
 

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +177,8 @@ def _fingerprint(place: str, number: int, name: str) -> Iterator[pa.Table]:  # n
 def parse_interactions(session: "SparkSession", inputs: Inputs) -> "DataFrame":
     """Return every raw row of interactions, parsed, as `PARSED` has it, in no promised order."""
     source = inputs.sources[0]
-    parse = _Parse(source.format, dict(inputs.settings.columns), implicit=source.implicit)
+    asked = inputs.settings
+    parse = _Parse(source.format, dict(asked.columns), implicit=source.implicit, time_format=asked.time_format)
     if not inputs.are_remote:
         return _each(session, inputs, parse, PARSED, _DDL)
     numbers = {place: number for number, place in enumerate(inputs.places)}
@@ -201,11 +202,12 @@ class _Parse:
     format: str
     columns: dict[str, str]
     implicit: bool
+    time_format: str | None
 
     def __call__(self, place: str, number: int, name: str) -> Iterator[pa.Table]:
         path = Path(place)
         with on_worker(), said_of({path: name}), tempfile.TemporaryDirectory() as folder:
-            parsed = read_interactions(place, format=self.format, columns=self.columns, implicit=self.implicit)
+            parsed = read_interactions(place, **asdict(self))
             rows = Path(folder) / "rows.parquet"
             with reading(path):
                 file = parsed.files[0].rows.with_columns(file=pl.lit(name), number=pl.lit(number, dtype=pl.Int32))
