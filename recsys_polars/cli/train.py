@@ -77,7 +77,7 @@ def summary(manifest: Any, store: Path) -> str:
     """Return the summary line of a training."""
     text = f"{store / 'models' / manifest['kind']}: trained in {manifest['seconds']:.1f} s"
     if manifest["rounds"]:
-        text += f", {manifest['rounds']} rounds"
+        text += f", {manifest['rounds']:,} round{'s' * (manifest['rounds'] > 1)}"
     fraction = manifest["training"].get("fraction_of_rows", 1)
     if fraction < 1:
         text += f", on {fraction:.1%} of the rows to fit --memory"
