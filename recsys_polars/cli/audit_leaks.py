@@ -46,5 +46,5 @@ def command(*, store: Path) -> None:
     say(
         f"{store}: no leak found by {len(checks)} checks",
         {"checks": len(checks)},
-        following=command_line("train", "--model", "auto", store=store),
+        following=None if (store / "models").is_dir() else command_line("train", "--model", "popularity", store=store),
     )

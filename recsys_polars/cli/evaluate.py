@@ -69,7 +69,8 @@ def command(
     print_figures(evaluation)
     is_tried = any(run.get("model") == AUTO for run in evaluation.runs.values())
     following = None if is_tried else command_line("train", "--model", AUTO, store=store)
-    say(summary(evaluation), counts(evaluation), following=following)
+    written = f"; all of it and more, for a browser: {report}" if report else ""
+    say(summary(evaluation) + written, counts(evaluation), following=following)
 
 
 def print_figures(evaluation: "Evaluation") -> None:

@@ -112,7 +112,7 @@ def _print_parts(explanation: "Explanation") -> None:
 def summary(explanation: "Explanation", user: str, item_id: str | None) -> str:
     """Return the summary line of an explanation."""
     cold = "cold: nothing liked before the test cut, served by popularity"
-    who = f"user {user}: {explanation.model}, {f'{explanation.n_liked:,} liked items' if explanation.n_liked else cold}"
+    who = f"user {user}: {explanation.model}, {_liked(explanation.n_liked) or cold}"
     if item_id is None:
         return f"{who}, the first {explanation.searched:,} of {explanation.n_items:,} items"
     (reason,) = explanation.reasons
@@ -120,6 +120,10 @@ def summary(explanation: "Explanation", user: str, item_id: str | None) -> str:
         return f"{who}, item {item_id} at rank {reason.rank:,} of {_in_question(explanation)}"
     why = "the user had it" if reason.had else f"none of {_in_question(explanation)}"
     return f"{who}, item {item_id} on no list: {why}"
+
+
+def _liked(n: int) -> str:
+    return f"{n:,} liked item{'s' * (n > 1)}" if n else ""
 
 
 def _in_question(explanation: "Explanation") -> str:

@@ -25,8 +25,6 @@ FIGURES = (
 )
 """What the summary says in numbers."""
 EVALUATED_K = 10
-JUDGED = {"test", "all"}
-"""Users whose lists can be held against the test part."""
 
 
 def _proposer(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:  # noqa: ARG001
@@ -99,7 +97,7 @@ def command(
     say(
         summary(figures, out, users=options["users"]),
         {name: figures.get(name) for name in FIGURES},
-        following=_following(figures, out, store) if options["users"] in JUDGED else None,
+        following=_following(figures, out, store) if options["users"] == "test" else None,  # else they are to be served
     )
 
 

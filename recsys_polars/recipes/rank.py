@@ -86,7 +86,10 @@ def refuse_other_formats(out: Path | str) -> None:
     """
     name = str(out)
     if name.lower().endswith(_OTHER_FORMATS):
-        raise InputError(f"--out {name}: expected the name of a Parquet file, such as preds.parquet, found another's")
+        raise InputError(
+            f"--out {name}: expected the name of a Parquet file, such as preds.parquet, found another's; "
+            "pl.read_parquet('preds.parquet').write_csv('preds.csv') makes a table of it"
+        )
 
 
 def run_figures(
