@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsys_polars.cli.shared import clipped, print_table
-from recsys_polars.reporting.rejects import origin, rejects_in_words
+from recsys_polars.reporting.rejects import FOUND, PATH, origin, rejects_in_words
 from recsys_polars.tables import PARTS
 
 if TYPE_CHECKING:
     from recsys_polars.recipes.append import Appended
 
-_PATH, _FOUND = 500, 40
-"""Characters of a path, and of a value in a file, that are shown."""
 SHOWN = 30
 """Columns left out, files passed over and files appended that are named."""
 
@@ -24,7 +22,7 @@ def print_files(files: Sequence[Any]) -> None:
     """Print what became of the rows of each file that was appended, as far as `SHOWN` goes."""
     columns = ["rows_in", "rows_out", "rejected"]
     if files:
-        rows = [[clipped(file["path"], _PATH), *(f"{file[column]:,}" for column in columns)] for file in files[:SHOWN]]
+        rows = [[clipped(file["path"], PATH), *(f"{file[column]:,}" for column in columns)] for file in files[:SHOWN]]
         print_table(["appended", *columns], rows)
         if len(files) > SHOWN:
             click.echo(f"and {len(files) - SHOWN:,} more")
@@ -34,7 +32,7 @@ def print_files(files: Sequence[Any]) -> None:
 def brought(appended: "Appended") -> tuple[str, dict[str, int]]:
     """Return what the summary says of what was appended, and the same in numbers."""
     rows_in, rows_out = (sum(file[column] for file in appended.files) for column in ("rows_in", "rows_out"))
-    passed_over = [clipped(str(path), _PATH) for path in appended.passed_over]
+    passed_over = [clipped(str(path), PATH) for path in appended.passed_over]
     text = f"; appended {rows_out:,} of {rows_in:,} rows" if appended.files else ""
     text += f"; nothing new in {_listed(passed_over)}" if passed_over else ""
     return text, {"appended": rows_out, "appended_rejected": rows_in - rows_out, "passed_over": len(passed_over)}
@@ -88,7 +86,7 @@ def summary(manifest: Any, out: str | Path) -> str:
     if n_unread := counted["unread_prices"]:
         first = manifest["unread_prices"]["first"]
         text += f"; {n_unread:,} price{'s' * (n_unread > 1)} could not be read, such as "
-        text += f"{clipped(first['found'], _FOUND)!r} ({origin({**first, 'found': None})})"
+        text += f"{clipped(first['found'], FOUND)!r} ({origin({**first, 'found': None})})"
     if manifest["parameters"]["implicit"] and not manifest["asked"]["implicit"]:
         text += "; no ratings found: every row is liked"
     return text + _left_out(manifest)
@@ -101,7 +99,7 @@ def _left_out(manifest: Any) -> str:
         if left_out:
             text += f"; {kind} columns left out: {_listed(left_out)}"
         if left_out and kind == "item" and not manifest.get("appended"):  # else the store has its settings
-            name = clipped(left_out[0], _PATH)
+            name = clipped(left_out[0], PATH)
             category, feature = shlex.quote(f"category={name}"), shlex.quote(name)
             text += f" (take one in by --column {category} or --item-feature {feature})"
     return text

@@ -19,7 +19,8 @@ class Fold:
     """What was known before a cut, and the truth of the window after it, which ends at the next fold's cut.
 
     Attributes:
-        events: `Interactions` before the cut, repeats of a pair included, without the pairs that were filtered out.
+        events: `Interactions` before the cut, in no order, repeats of a pair included, without the pairs that were
+            filtered out.
         labelled, repeats, filtered: the tables of a store that would have been built at the cut: `test` is the window,
             `valid` the one before it.
         history: what was known of each pair before the cut: user_id, item_id, rating, event_time, label.

@@ -71,7 +71,7 @@ class Ledger:
 
     Attributes:
         steps: name, rows_in, rows_out, merged and rejected of each.
-        files: path, rows_in, rows_out and rejected of each raw file that was read.
+        files: path, rows_in, rows_out and rejected of each raw file; not of those that Spark reads.
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)

@@ -5,7 +5,7 @@ from typing import Any
 
 from recsys_polars.reporting.words import clipped
 
-_PATH, _FOUND = 500, 40
+PATH, FOUND = 500, 40
 """Characters of a path, and of a value in a file, that are shown."""
 
 
@@ -23,8 +23,8 @@ def rejects_in_words(rejects: Any) -> list[list[str]]:
 def origin(row: Mapping[str, Any]) -> str:
     """Return where a raw row is, and what was found there, as far as it is known."""
     file, line, found = (row.get(key) for key in ("file", "line", "found"))
-    where = (clipped(str(file), _PATH) if file else "") + (f", line {line:,}" if isinstance(line, int) else "")
-    return where if found is None else f"{where}: {clipped(str(found), _FOUND)!r}"
+    where = (clipped(str(file), PATH) if file else "") + (f", line {line:,}" if isinstance(line, int) else "")
+    return where if found is None else f"{where}: {clipped(str(found), FOUND)!r}"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
